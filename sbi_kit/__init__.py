@@ -1,0 +1,1 @@
+"""Any simulator in, a calibrated amortized posterior out, as ArviZ data."""

@@ -1,0 +1,157 @@
+"""One message form for every bad input: what was expected, what came, what to do.
+
+The exception types carry the three parts, so no door of the package can forget one. Each is also
+the builtin a Python programmer would catch (`ValueError`, `TypeError`, `LookupError`), and survives
+pickling on its way back from a worker process.
+"""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from numbers import Integral, Real
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from sbi_kit.contracts import Array
+
+
+class BadInput(Exception):
+    """What the package raises at its doors; `str` of it is one sentence.
+
+    >>> print(BadValue(expected="draws >= 1", got="0", do="ask for at least one draw"))
+    Expected draws >= 1; got 0; ask for at least one draw.
+    """
+
+    def __init__(self, expected: str, got: str, do: str) -> None:
+        # Positional args, because unpickling an exception calls its class with `args`.
+        super().__init__(expected, got, do)
+
+    def __str__(self) -> str:
+        expected, got, do = self.args
+        return f"Expected {expected}; got {got}; {do}."
+
+
+class BadValue(BadInput, ValueError):
+    """A value of the right type that cannot be used."""
+
+
+class BadType(BadInput, TypeError):
+    """A value of a type that cannot be used."""
+
+
+class UnknownName(BadInput, LookupError):
+    """A name that nothing answers to."""
+
+
+def expect_integer(name: str, value: object, *, low: int, high: int | None = None) -> int:
+    """Return `value` as an int within low..high (both included).
+
+    Raises:
+        BadType: `value` is no integer (a bool or 1.5, say).
+        BadValue: It lies outside the range.
+
+    >>> expect_integer("draws", np.int64(3), low=1)
+    3
+    """
+    wanted = f"{name} as an integer {_between(low, high)}"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+        raise BadType(wanted, repr(value), f"pass a whole number as {name}")
+    number = int(value)
+    if number < low or (high is not None and number > high):
+        raise BadValue(wanted, str(number), f"choose {name} {_between(low, high)}")
+    return number
+
+
+def expect_number(
+    name: str,
+    value: object,
+    *,
+    low: float = -np.inf,
+    high: float = np.inf,
+    open_low: bool = False,
+) -> float:
+    """Return `value` as a finite float within low..high; `open_low` leaves `low` itself out.
+
+    Raises:
+        BadType: `value` is no real number.
+        BadValue: It is not finite or lies outside the range.
+    """
+    wanted = f"{name} as a finite number {_between(low, high, open_low=open_low)}".rstrip()
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise BadType(wanted, repr(value), f"pass a number as {name}")
+    number = float(value)
+    too_low = number <= low if open_low else number < low
+    if not np.isfinite(number) or too_low or number > high:
+        raise BadValue(wanted, f"{number:g}", f"change {name}")
+    return number
+
+
+def expect_name(kind: str, name: object, valid: Iterable[str]) -> str:
+    """Return `name` if it is one of `valid`.
+
+    Raises:
+        UnknownName: It is not; the message lists the valid names and the nearest one.
+    """
+    names = sorted(valid)
+    if isinstance(name, str) and name in names:
+        return name
+    listed = ", ".join(names) if names else "none is known"
+    raise UnknownName(f"the name of a {kind} ({listed})", repr(name), nearest(name, names))
+
+
+def nearest(name: object, valid: Sequence[str]) -> str:
+    """Advice for a misspelt `name`: the closest valid one, or to choose from the list."""
+    close = difflib.get_close_matches(str(name), valid, n=1)
+    return f"did you mean {close[0]!r}?".rstrip("?") if close else "choose one of those listed"
+
+
+def expect_array(name: str, value: ArrayLike, shape: Sequence[int | str], *, do: str) -> Array:
+    """Return `value` as a float64 array of the given shape; a str stands for any size.
+
+    Raises:
+        BadType: It holds something other than numbers.
+        BadValue: Its shape differs.
+
+    >>> expect_array("theta", [[1, 2]], ("b", 2), do="pass one row per dataset")
+    array([[1., 2.]])
+    """
+    wanted = f"{name} of shape {show_shape(shape)}"
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise BadType(f"{wanted} holding numbers", type(value).__name__, do) from None
+    fits = array.ndim == len(shape) and all(
+        isinstance(want, str) or want == have for want, have in zip(shape, array.shape, strict=True)
+    )
+    if not fits:
+        raise BadValue(wanted, show_shape(array.shape), do)
+    return array
+
+
+def expect_finite(name: str, array: Array, columns: Sequence[str], *, do: str) -> Array:
+    """Return `array` (..., columns) if all of it is finite.
+
+    Raises:
+        BadValue: It is not; the message names the first bad column and row.
+    """
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        *row, column = (int(i) for i in bad[0])
+        place = f"row {row[0] if len(row) == 1 else tuple(row)} " if row else ""
+        raise BadValue(
+            f"{name} without NaN or inf",
+            f"{array[tuple(bad[0])]} at {place}of column {columns[column]!r}",
+            do,
+        )
+    return array
+
+
+def show_shape(shape: Sequence[int | str]) -> str:
+    """A shape as written in docstrings: (b, 3)."""
+    return f"({', '.join(str(size) for size in shape)}{',' if len(shape) == 1 else ''})"
+
+
+def _between(low: float, high: float | None, *, open_low: bool = False) -> str:
+    if high is not None and np.isfinite(high):
+        return f"in {'(' if open_low else '['}{low:g}, {high:g}]"
+    return "" if low == -np.inf else f"{'>' if open_low else '>='} {low:g}"

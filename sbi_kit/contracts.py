@@ -1,0 +1,89 @@
+"""The contracts between the rooms of the house, as protocols: nothing needs to be subclassed.
+
+Letters in shapes are the same everywhere: b datasets, n observations in a dataset, d parameters,
+`columns` measured quantities. Arrays are numpy float64 in natural units.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[np.float64]
+IntArray: TypeAlias = NDArray[np.int64]
+
+
+@runtime_checkable
+class Prior(Protocol):
+    """A proper prior over d named parameters."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the d parameters, in the order of theta's last axis."""
+
+    def sample(self, b: int, rng: np.random.Generator) -> Array:
+        """Draw b parameter vectors, shape (b, d)."""
+
+    def log_prob(self, theta: Array) -> Array:
+        """Log density of theta (..., d), shape (...); -inf outside the support."""
+
+    def whiten(self, theta: Array) -> Array:
+        """Map theta (..., d) to u (..., d), which is N(0, I) under the prior."""
+
+    def unwhiten(self, u: Array) -> Array:
+        """The inverse of `whiten`; every finite u lands inside the support."""
+
+
+@runtime_checkable
+class Layout(Protocol):
+    """What one dataset looks like; `sbi_kit.data` has the layouts."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the measured quantities, in the order of the data's last axis."""
+
+    @property
+    def n_range(self) -> tuple[int, int]:
+        """Smallest and largest number of observations that are simulated."""
+
+
+@runtime_checkable
+class Simulator(Protocol):
+    """A forward model that any package may provide.
+
+    Optional attributes: `observed`, real data in any form `sample` accepts; and the constructor's
+    arguments under their own names, so that a bank can record them and a posterior rebuild the
+    model.
+    """
+
+    @property
+    def prior(self) -> Prior:
+        """The distribution its parameters are drawn from."""
+
+    @property
+    def data(self) -> Layout:
+        """The layout of what it simulates."""
+
+    @property
+    def simulate(self) -> Callable[..., Any]:
+        """`simulate(theta, rng, n)`: theta (b, d) to data (b, n, columns), one n per call.
+
+        With a `Vector` layout: `simulate(theta, rng)` to (b, columns).
+        All randomness comes from `rng`, a `numpy.random.Generator`.
+        """
+
+
+@runtime_checkable
+class Posterior(Protocol):
+    """Anything that draws parameters given data: amortized, ABC or exact. Judges need no more."""
+
+    @property
+    def prior(self) -> Prior:
+        """The prior it was made with."""
+
+    def sample(self, x: Any, *, draws: int, seed: int) -> Array:
+        """Draws for b datasets, shape (b, draws, d), in the prior's units."""
+
+    def log_prob(self, theta: Array, x: Any) -> Array:
+        """Log density: theta (b, d) to (b,), or (b, draws, d) to (b, draws)."""

@@ -1,0 +1,290 @@
+"""What one dataset looks like, and the one door through which data enter.
+
+A layout names the columns and says how the observations of a dataset relate: one `Vector`, an
+`Exchangeable` set whose order means nothing, or a `Series` whose order is time. `read` turns
+whatever a scientist has at hand (array, list of arrays of different length, pandas frame, dict of
+columns) into `Datasets`: zero-padded values with the true number of observations beside them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from sbi_kit.checks import (
+    BadType,
+    BadValue,
+    expect_finite,
+    expect_integer,
+    expect_name,
+    nearest,
+    show_shape,
+)
+from sbi_kit.contracts import Array, IntArray
+
+
+@dataclass(frozen=True)
+class Vector:
+    """A dataset is one row of named features, shape (columns,).
+
+    >>> Vector(columns=("mean", "variance")).n_range
+    (1, 1)
+    """
+
+    columns: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", _expect_columns(self.columns))
+
+    @property
+    def n_range(self) -> tuple[int, int]:
+        return (1, 1)
+
+
+@dataclass(frozen=True)
+class Exchangeable:
+    """A dataset is a set of n observations whose order means nothing, shape (n, columns).
+
+    Args:
+        columns: Names of the measured quantities.
+        n: Number of observations, fixed or (smallest, largest); drawn uniformly when simulated.
+    """
+
+    columns: tuple[str, ...]
+    n: int | tuple[int, int]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", _expect_columns(self.columns))
+        object.__setattr__(self, "n", _expect_sizes(self.n))
+
+    @property
+    def n_range(self) -> tuple[int, int]:
+        return (self.n, self.n) if isinstance(self.n, int) else self.n
+
+
+@dataclass(frozen=True)
+class Series:
+    """A dataset is n observations in order of time, shape (n, columns).
+
+    Args:
+        columns: Names of the measured quantities.
+        n: Number of time points, fixed or (smallest, largest); drawn uniformly when simulated.
+    """
+
+    columns: tuple[str, ...]
+    n: int | tuple[int, int]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", _expect_columns(self.columns))
+        object.__setattr__(self, "n", _expect_sizes(self.n))
+
+    @property
+    def n_range(self) -> tuple[int, int]:
+        return (self.n, self.n) if isinstance(self.n, int) else self.n
+
+
+AnyLayout: TypeAlias = Vector | Exchangeable | Series
+_LAYOUTS = {"vector": Vector, "exchangeable": Exchangeable, "series": Series}
+
+
+def layout_to_dict(layout: AnyLayout) -> dict[str, Any]:
+    """A layout as JSON values; `layout_from_dict` is the inverse."""
+    kind = next(kind for kind, cls in _LAYOUTS.items() if isinstance(layout, cls))
+    sizes = {} if isinstance(layout, Vector) else {"n": list(layout.n_range)}
+    return {"kind": kind, "columns": list(layout.columns), **sizes}
+
+
+def layout_from_dict(entry: Mapping[str, Any]) -> AnyLayout:
+    """The layout that `layout_to_dict` wrote."""
+    kind = expect_name("data layout", entry["kind"], _LAYOUTS)
+    columns = tuple(entry["columns"])
+    if kind == "vector":
+        return Vector(columns)
+    low, high = entry["n"]
+    n = low if low == high else (low, high)
+    return Exchangeable(columns, n) if kind == "exchangeable" else Series(columns, n)
+
+
+@dataclass(frozen=True)
+class Datasets:
+    """b datasets of one layout, ragged ones padded with zeros.
+
+    Attributes:
+        values: Shape (b, n, columns), n the largest of the batch; a `Vector` has n = 1.
+        n: Number of true observations of each dataset, shape (b,).
+    """
+
+    values: Array
+    n: IntArray
+
+    def __len__(self) -> int:
+        return len(self.n)
+
+    @property
+    def mask(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """True where an observation exists, shape (b, n)."""
+        return np.arange(self.values.shape[1]) < self.n[:, None]
+
+    def take(self, rows: slice | IntArray) -> "Datasets":
+        """Some of the datasets, padded no longer than they need."""
+        n = self.n[rows]
+        return Datasets(self.values[rows, : int(n.max(initial=1))], n)
+
+    def each(self) -> list[Array]:
+        """The datasets one by one without padding, each (n, columns)."""
+        return [values[:n] for values, n in zip(self.values, self.n, strict=True)]
+
+
+def stack(tables: Sequence[Array]) -> Datasets:
+    """Datasets from b arrays of shape (n_i, columns), padded with zeros."""
+    n = np.array([len(table) for table in tables], dtype=np.int64)
+    values = np.zeros((len(tables), int(n.max()), tables[0].shape[1]))
+    for row, table in zip(values, tables, strict=True):
+        row[: len(table)] = table
+    return Datasets(values, n)
+
+
+def read(x: Any, layout: AnyLayout) -> Datasets:
+    """Read observed data in any of the accepted forms.
+
+    An array (b, n, columns) holds b datasets; (n, columns), and (n,) where there is one column,
+    hold one. With a `Vector` layout these are (b, columns) and (columns,). A list holds one array,
+    frame or dict per dataset, each with its own n. A pandas frame or a dict of columns is one
+    dataset (each row is one where the layout is `Vector`); columns are found by name, others are
+    left alone.
+
+    Raises:
+        BadValue: A column is missing, misspelt or superfluous, a set is empty, or a value is NaN or
+            infinite; the message names column and row.
+        BadType: The data hold something other than numbers.
+
+    >>> read([3, 8, 26], Series(columns=("in_bed",), n=(2, 14))).values.shape
+    (1, 3, 1)
+    """
+    if isinstance(x, Datasets):
+        tables = x.each()
+    elif isinstance(x, (list, tuple)) and any(_is_dataset(item) for item in x):
+        tables = [table for item in x for table in _tables(item, layout)]
+    else:
+        tables = _tables(x, layout)
+    if not tables:
+        raise BadValue(_form(layout), "no dataset", "pass at least one")
+    for index, table in enumerate(tables):
+        where = "the observed data" if len(tables) == 1 else f"dataset {index} of the observed data"
+        if len(table) == 0:
+            raise BadValue(_form(layout), "an empty set", f"leave out {where} or fill it")
+        expect_finite(where, table, layout.columns, do="remove or impute it before inference")
+    return stack(tables)
+
+
+def _tables(x: Any, layout: AnyLayout) -> list[Array]:
+    """The datasets of one array, frame or dict, each (n, columns)."""
+    if isinstance(x, Mapping) or hasattr(x, "columns"):
+        table = _by_name(x, layout.columns)
+        return list(table[:, None]) if isinstance(layout, Vector) else [table]
+    array = _numbers(x, layout)
+    size = len(layout.columns)
+    if isinstance(layout, Vector):
+        if array.ndim <= 1 and array.size == size:
+            return [array.reshape(1, size)]
+        if array.ndim == 2 and array.shape[1] == size:
+            return list(array[:, None])
+    else:
+        if array.ndim == 1 and size == 1:
+            return [array[:, None]]
+        if array.ndim == 2 and array.shape[1] == size:
+            return [array]
+        if array.ndim == 3 and array.shape[2] == size:
+            return list(array)
+    columns = ", ".join(layout.columns)
+    advice = f"the last axis holds the columns {columns}"
+    raise BadValue(_form(layout), f"an array of shape {show_shape(array.shape)}", advice)
+
+
+def _numbers(x: Any, layout: AnyLayout) -> Array:
+    try:
+        array = np.asarray(x)
+        if array.dtype.kind not in "buif" and array.dtype != object:
+            raise TypeError(array.dtype)
+        return array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise BadType(
+            _form(layout),
+            f"{type(x).__name__} with other content",
+            "pass numbers, a list of arrays, a pandas frame or a dict of columns",
+        ) from None
+
+
+def _by_name(frame: Any, columns: tuple[str, ...]) -> Array:
+    """The named columns of a pandas frame or a dict, in the layout's order, shape (n, columns)."""
+    present = [str(name) for name in (frame if isinstance(frame, Mapping) else frame.columns)]
+    picked = []
+    for name in columns:
+        if name not in present:
+            raise BadValue(
+                f"the columns {', '.join(columns)}",
+                f"only {', '.join(present) or 'none'}",
+                f"add column {name!r}" + _misspelt(name, present, columns),
+            )
+        picked.append(_column(name, frame[name]))
+    if len({len(column) for column in picked}) > 1:
+        sizes = ", ".join(f"{name}: {len(c)}" for name, c in zip(columns, picked, strict=True))
+        raise BadValue("columns of equal length", sizes, "pass one value per observation in each")
+    return np.stack(picked, axis=1)
+
+
+def _column(name: str, values: Any) -> Array:
+    column = np.atleast_1d(np.asarray(values))
+    try:
+        return column.astype(np.float64)
+    except (TypeError, ValueError):
+        row = next(i for i, value in enumerate(column) if not _is_number(value))
+        raise BadType(
+            f"numbers in column {name!r}",
+            f"{column[row]!r} at row {row}",
+            "convert or remove it before inference",
+        ) from None
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _misspelt(name: str, present: list[str], columns: tuple[str, ...]) -> str:
+    """The nearest column that is present and not needed for another name, as advice."""
+    advice = nearest(name, [other for other in present if other not in columns])
+    return f" ({advice.replace('did you mean', 'is it')}?)" if "mean" in advice else ""
+
+
+def _is_dataset(item: Any) -> bool:
+    return isinstance(item, (np.ndarray, Mapping)) or hasattr(item, "columns")
+
+
+def _form(layout: AnyLayout) -> str:
+    size = len(layout.columns)
+    form = f"(b, {size})" if isinstance(layout, Vector) else f"(b, n, {size})"
+    return f"data of shape {form} or in a form that names the columns"
+
+
+def _expect_columns(columns: Iterable[str]) -> tuple[str, ...]:
+    names = (columns,) if isinstance(columns, str) else tuple(columns)
+    fine = bool(names) and all(isinstance(name, str) and name for name in names)
+    if not fine or len(set(names)) < len(names):
+        raise BadValue(
+            "columns as distinct non-empty names", repr(columns), "name each column once"
+        )
+    return names
+
+
+def _expect_sizes(n: object) -> int | tuple[int, int]:
+    if not isinstance(n, (tuple, list)):
+        return expect_integer("n", n, low=1)
+    if len(n) != 2:
+        raise BadValue("n as a number or as (smallest, largest)", repr(n), "pass two numbers")
+    low = expect_integer("smallest n", n[0], low=1)
+    return low, expect_integer("largest n", n[1], low=low)

@@ -1,0 +1,1 @@
+"""Judges of a posterior: they see contracts and banks, never a concrete method."""

@@ -1,0 +1,1 @@
+"""Networks that turn a dataset of any size into features of fixed size."""

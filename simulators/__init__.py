@@ -1,0 +1,1 @@
+"""Forward models that come with sbi_kit, each a plug-in like anyone's."""
