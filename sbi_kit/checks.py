@@ -28,7 +28,7 @@ class BadInput(Exception):
 
     def __str__(self) -> str:
         expected, got, do = self.args
-        return f"Expected {expected}; got {got}; {do}."
+        return f"Expected {expected}; got {got}; {do}{'' if do.endswith('?') else '.'}"
 
 
 class BadValue(BadInput, ValueError):
@@ -96,13 +96,15 @@ def expect_name(kind: str, name: object, valid: Iterable[str]) -> str:
     if isinstance(name, str) and name in names:
         return name
     listed = ", ".join(names) if names else "none is known"
-    raise UnknownName(f"the name of a {kind} ({listed})", repr(name), nearest(name, names))
+    close = nearest(name, names)
+    advice = f"did you mean {close!r}?" if close else "choose one of those listed"
+    raise UnknownName(f"the name of a {kind} ({listed})", repr(name), advice)
 
 
-def nearest(name: object, valid: Sequence[str]) -> str:
-    """Advice for a misspelt `name`: the closest valid one, or to choose from the list."""
+def nearest(name: object, valid: Sequence[str]) -> str | None:
+    """The valid name that a misspelt one most likely meant, if any is close."""
     close = difflib.get_close_matches(str(name), valid, n=1)
-    return f"did you mean {close[0]!r}?".rstrip("?") if close else "choose one of those listed"
+    return close[0] if close else None
 
 
 def expect_array(name: str, value: ArrayLike, shape: Sequence[int | str], *, do: str) -> Array:

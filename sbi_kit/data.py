@@ -222,10 +222,11 @@ def _by_name(frame: Any, columns: tuple[str, ...]) -> Array:
     picked = []
     for name in columns:
         if name not in present:
+            close = nearest(name, [other for other in present if other not in columns])
             raise BadValue(
                 f"the columns {', '.join(columns)}",
                 f"only {', '.join(present) or 'none'}",
-                f"add column {name!r}" + _misspelt(name, present, columns),
+                f"did you mean {name!r} by {close!r}?" if close else f"add column {name!r}",
             )
         picked.append(_column(name, frame[name]))
     if len({len(column) for column in picked}) > 1:
@@ -253,12 +254,6 @@ def _is_number(value: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return True
-
-
-def _misspelt(name: str, present: list[str], columns: tuple[str, ...]) -> str:
-    """The nearest column that is present and not needed for another name, as advice."""
-    advice = nearest(name, [other for other in present if other not in columns])
-    return f" ({advice.replace('did you mean', 'is it')}?)" if "mean" in advice else ""
 
 
 def _is_dataset(item: Any) -> bool:
