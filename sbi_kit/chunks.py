@@ -1,0 +1,230 @@
+"""The smallest unit of simulating: one chunk of rows, one call of the simulator, one random stream.
+
+The stream of a chunk is named by its first row, so a row's numbers do not depend on which process
+ran it, nor on what ran before. A chunk draws its parameters from the prior, then one number of
+observations, then hands both to the simulator. If the simulator raises, the chunk's rows are run
+again one by one, each with a stream of its own, to find the parameters that it cannot take.
+"""
+
+import hashlib
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbi_kit.checks import BadType, BadValue, expect_array, expect_finite, show_shape
+from sbi_kit.contracts import Array, Prior, Simulator
+from sbi_kit.data import Vector
+from sbi_kit.manifest import Entry, Record, stage
+from sbi_kit.seeds import numpy_stream
+from sbi_kit.shards import FAILED, NON_FINITE, OK, Rows, StatusArray, join
+from sbi_kit.simulator import describe
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every task of one bank shares; it travels to the workers."""
+
+    model: Simulator
+    seed: int
+    chunk_rows: int
+    shard_rows: int
+    skip_failures: bool
+    folder: Path | None
+
+
+@dataclass(frozen=True)
+class Halt:
+    """The failure at which a shard ended early."""
+
+    record: Record
+    error: Exception
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a task hands back: a shard's rows, or where it wrote them.
+
+    `digests` has 64 bits of each dataset, shape (r,); 0 where equality would prove nothing.
+    """
+
+    rows: Rows | None
+    written: tuple[Entry, str] | None
+    digests: NDArray[np.uint64]
+    failures: list[Record]
+    halt: Halt | None
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    rows: Rows | None
+    digests: NDArray[np.uint64]
+    failures: list[Record]
+    halt: Halt | None = None
+
+
+def run_shard(
+    job: Job, start: int, stop: int, tick: Callable[[int], None] | None = None
+) -> Outcome:
+    """Simulate rows start..stop - 1; `tick` is told between chunks how far it came.
+
+    Raises:
+        BadType, BadValue: Prior or simulator return something other than was declared.
+    """
+    chunks: list[_Chunk] = []
+    for first, last in _chunk_edges(job, start, stop):
+        chunks.append(_run_chunk(job, first, last))
+        if chunks[-1].halt:
+            break
+        if tick and last < stop:
+            tick(last)
+    parts = [chunk.rows for chunk in chunks if chunk.rows is not None]
+    rows = join(parts) if parts else None
+    written = None
+    if job.folder is not None and rows is not None:
+        written, rows = stage(job.folder, start, rows), None
+    return Outcome(
+        rows,
+        written,
+        np.concatenate([chunk.digests for chunk in chunks]),
+        [record for chunk in chunks for record in chunk.failures],
+        chunks[-1].halt,
+    )
+
+
+def draw_theta(prior: Prior, b: int, rng: np.random.Generator) -> Array:
+    """Parameters from the prior, shape (b, d), checked.
+
+    Raises:
+        BadType, BadValue: It draws another shape or something other than finite numbers.
+    """
+    theta = expect_array(
+        "the prior's sample", prior.sample(b, rng), (b, len(prior.names)), do="repair the prior"
+    )
+    return expect_finite("the prior's sample", theta, prior.names, do="repair the prior")
+
+
+def call(model: Simulator, theta: Array, rng: np.random.Generator, n: int) -> Any:
+    """Call the simulator with a copy of theta (b, d), as it may write into its argument."""
+    if isinstance(model.data, Vector):
+        return model.simulate(theta.copy(), rng)
+    return model.simulate(theta.copy(), rng, n)
+
+
+def expect_output(model: Simulator, output: Any, b: int, n: int) -> Array:
+    """Return what a simulator gave for b parameters as float64 (b, n, columns).
+
+    Raises:
+        BadType: It is no numpy array of numbers.
+        BadValue: Its shape differs.
+    """
+    columns = len(model.data.columns)
+    vector = isinstance(model.data, Vector)
+    shape = (b, columns) if vector else (b, n, columns)
+    if not isinstance(output, np.ndarray):
+        raise BadType(*_unlike(model, shape, type(output).__name__))
+    if output.dtype.kind not in "buif":
+        raise BadType(*_unlike(model, shape, f"dtype {output.dtype}"))
+    if output.shape != shape:
+        raise BadValue(*_unlike(model, shape, f"shape {show_shape(output.shape)}"))
+    values = np.asarray(output, dtype=np.float64)
+    return values[:, None] if vector else values
+
+
+def _unlike(model: Simulator, shape: tuple[int, ...], got: str) -> tuple[str, str, str]:
+    name = describe(model)["name"]
+    wanted = f"simulator {name!r} to return a numpy array of numbers of shape {show_shape(shape)}"
+    return wanted, got, "return one dataset per row of theta"
+
+
+def _chunk_edges(job: Job, start: int, stop: int) -> list[tuple[int, int]]:
+    """First row and end of each chunk, aligned to the shard's multiples of `chunk_rows`."""
+    base = start - start % job.shard_rows
+    inner = range(base + job.chunk_rows, stop, job.chunk_rows)
+    edges = [start, *(edge for edge in inner if edge > start), stop]
+    return list(pairwise(edges))
+
+
+def _run_chunk(job: Job, start: int, stop: int) -> _Chunk:
+    rng = numpy_stream(job.seed, "bank", start)
+    b = stop - start
+    theta = draw_theta(job.model.prior, b, rng)
+    low, high = job.model.data.n_range
+    n = int(rng.integers(low, high + 1))
+    try:
+        output = call(job.model, theta, rng, n)
+    except Exception as error:
+        return _one_by_one(job, start, theta, n, error)
+    values = expect_output(job.model, output, b, n)
+    status = _status(values)
+    return _Chunk(_rows(theta, values, status), _digests(values, status), [])
+
+
+def _one_by_one(job: Job, start: int, theta: Array, n: int, cause: Exception) -> _Chunk:
+    """Run a chunk's rows alone after the simulator raised `cause` for all of them together."""
+    values = np.zeros((len(theta), n, len(job.model.data.columns)))
+    failed = np.zeros(len(theta), dtype=np.bool_)
+    failures: list[Record] = []
+    for i in range(len(theta)):
+        rng = numpy_stream(job.seed, "bank", start, 1 + i)
+        try:
+            output = call(job.model, theta[i : i + 1], rng, n)
+        except Exception as error:
+            failures.append(_record(job, start + i, (start, 1 + i), theta[i], error))
+            if not job.skip_failures:
+                return _halted(failures[-1], error)
+            failed[i] = True
+        else:
+            values[i] = expect_output(job.model, output, 1, n)[0]
+    if not failures and not job.skip_failures:
+        # No row fails alone, so the batch itself is the culprit; its first row stands for it.
+        return _halted(_record(job, start, (start,), theta[0], cause), cause)
+    status = np.where(failed, np.uint8(FAILED), _status(values))
+    return _Chunk(_rows(theta, values, status), _digests(values, status), failures)
+
+
+def _record(job: Job, row: int, index: tuple[int, ...], theta: Array, error: Exception) -> Record:
+    """A line of the failure log; `numpy_stream(seed, *key)` gives the row's random stream."""
+    return {
+        "row": row,
+        "seed": job.seed,
+        "key": ["bank", *index],
+        "parameters": dict(zip(job.model.prior.names, theta.tolist(), strict=True)),
+        "exception": f"{type(error).__name__}: {error}",
+    }
+
+
+def _halted(record: Record, error: Exception) -> _Chunk:
+    try:
+        # An exception that cannot travel between processes would hide itself behind another.
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        error = RuntimeError(record["exception"])
+    return _Chunk(None, np.zeros(0, np.uint64), [record], Halt(record, error))
+
+
+def _status(values: Array) -> StatusArray:
+    finite = np.isfinite(values).all(axis=(1, 2))
+    return np.where(finite, np.uint8(OK), np.uint8(NON_FINITE))
+
+
+def _rows(theta: Array, values: Array, status: StatusArray) -> Rows:
+    """Rows of one chunk; those that failed own no observations."""
+    there = status != FAILED
+    offsets = np.concatenate([[0], np.cumsum(there * values.shape[1])]).astype(np.int64)
+    return Rows(theta, values[there].reshape(-1, values.shape[2]), offsets, status)
+
+
+def _digests(values: Array, status: StatusArray) -> NDArray[np.uint64]:
+    """64 bits of each dataset; 0 for unusable ones and for integers, which may well coincide."""
+    digests = np.zeros(len(values), dtype=np.uint64)
+    telling = (status == OK) & (values != np.rint(values)).any(axis=(1, 2))
+    for i in np.flatnonzero(telling):
+        digest = hashlib.blake2b(values[i].tobytes(), digest_size=8).digest()
+        digests[i] = int.from_bytes(digest, "little")
+    return digests

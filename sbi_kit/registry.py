@@ -1,0 +1,199 @@
+"""Simulators by name: whatever any installed distribution offers, imported one at a time.
+
+A distribution offers a simulator by an entry point in the group "sbi_kit.simulators"; its target is
+a class, a function that builds one, or a finished object. Names are read from the metadata of what
+is installed at the moment of asking, so listing imports nothing and a plugin that is broken harms
+only whoever asks for it.
+"""
+
+import inspect
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from sbi_kit import contracts
+from sbi_kit.checks import BadType, BadValue, expect_name, nearest
+from sbi_kit.data import Exchangeable, Series, Vector
+
+GROUP = "sbi_kit.simulators"
+
+
+class PluginError(RuntimeError):
+    """An installed simulator that cannot be used; `str` of it is one sentence."""
+
+
+def simulator_names() -> tuple[str, ...]:
+    """Names of the installed simulators in alphabetical order; none of them is imported."""
+    return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
+
+
+def load_simulator(name: str, settings: Mapping[str, Any] | None = None) -> contracts.Simulator:
+    """Import and build one installed simulator.
+
+    Args:
+        name: One of `simulator_names()`.
+        settings: Arguments of its constructor by name; those left out keep their defaults.
+
+    Returns:
+        The simulator, checked to have `prior`, `data` and `simulate`.
+
+    Raises:
+        UnknownName: No installed distribution offers `name`; the message lists those offered.
+        BadValue: A setting is misspelt, missing or refused by the constructor; or two
+            distributions offer the name.
+        BadType: `settings` is no mapping, or what was built is no simulator.
+        PluginError: The plugin's import or constructor breaks; the original error is chained.
+    """
+    point = _only(name)
+    chosen = _expect_mapping(settings)
+    owner = _owner(point)
+    try:
+        target = point.load()
+    except Exception as error:
+        raise PluginError(
+            f"Simulator {name!r} of {owner} could not be imported ({_text(error)}); "
+            "repair or reinstall that distribution."
+        ) from error
+    model = _build(name, owner, target, chosen)
+    return expect_simulator(model, f"simulator {name!r} of {owner}")
+
+
+def registered_name(cls: type) -> str | None:
+    """The name under which a class is offered, if it is; nothing is imported."""
+    target = f"{cls.__module__}:{cls.__qualname__}"
+    for point in entry_points(group=GROUP):
+        if point.value.split("[")[0].replace(" ", "") == target:
+            return point.name
+    return None
+
+
+def expect_simulator(model: Any, what: str = "the simulator") -> contracts.Simulator:
+    """Return `model` if it has a prior, a data layout and a function `simulate`.
+
+    Raises:
+        BadType: It is a class, or something is missing or of another kind; the message says what.
+    """
+    if inspect.isclass(model):
+        raise BadType(
+            f"{what} as an object", f"the class {model.__name__}", f"pass {model.__name__}()"
+        )
+    missing = [part for part in ("prior", "data", "simulate") if not hasattr(model, part)]
+    if missing:
+        raise BadType(
+            f"{what} to have prior, data and simulate",
+            f"{type(model).__name__} without {' and '.join(missing)}",
+            f"add {' and '.join(missing)}",
+        )
+    if not isinstance(model.prior, contracts.Prior):
+        raise BadType(
+            f"prior of {what} as sbi_kit.Prior",
+            type(model.prior).__name__,
+            "write it like Prior(rate=Uniform(0.1, 2.0))",
+        )
+    if not isinstance(model.data, (Vector, Exchangeable, Series)):
+        raise BadType(
+            f"data of {what} as a Vector, Exchangeable or Series",
+            type(model.data).__name__,
+            "declare the layout of one dataset",
+        )
+    if not callable(model.simulate):
+        raise BadType(
+            f"simulate of {what} as a function",
+            type(model.simulate).__name__,
+            "define simulate(theta, rng, n), or simulate(theta, rng) for a Vector",
+        )
+    checked: contracts.Simulator = model
+    return checked
+
+
+def _only(name: str) -> EntryPoint:
+    """The one entry point of a name."""
+    points = list(entry_points(group=GROUP))
+    expect_name("simulator", name, {point.name for point in points})
+    offers = [point for point in points if point.name == name]
+    if len({point.value for point in offers}) > 1:
+        owners = sorted(_owner(point) for point in offers)
+        raise BadValue(
+            f"one distribution to offer simulator {name!r}",
+            " and ".join(owners),
+            "uninstall all but one of them",
+        )
+    return offers[0]
+
+
+def _owner(point: EntryPoint) -> str:
+    if point.dist is None:
+        return "an unknown distribution"
+    return f"distribution {point.dist.name} {point.dist.version}"
+
+
+def _expect_mapping(settings: object) -> dict[str, Any]:
+    if settings is None:
+        return {}
+    if not isinstance(settings, Mapping) or not all(isinstance(key, str) for key in settings):
+        raise BadType(
+            "settings as a mapping from names to values",
+            repr(settings),
+            'pass a dict such as {"days": 14}',
+        )
+    return dict(settings)
+
+
+def _build(name: str, owner: str, target: Any, settings: dict[str, Any]) -> Any:
+    """The simulator that an entry point's target stands for."""
+    finished = not inspect.isclass(target) and (not callable(target) or hasattr(target, "simulate"))
+    _expect_settings(name, {} if finished else _parameters(target), settings)
+    if finished:
+        return target
+    try:
+        return target(**settings)
+    except (LookupError, TypeError, ValueError) as error:
+        raise BadValue(
+            f"settings that simulator {name!r} accepts",
+            repr(settings),
+            f"its constructor says {_text(error)}",
+        ) from error
+    except Exception as error:
+        raise PluginError(
+            f"Simulator {name!r} of {owner} could not be built with settings {settings!r} "
+            f"({_text(error)}); repair that distribution."
+        ) from error
+
+
+def _parameters(target: Any) -> dict[str, inspect.Parameter] | None:
+    """Named parameters of a constructor; None if it takes any or does not tell."""
+    try:
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        return None
+    kinds = {parameter.kind for parameter in parameters.values()}
+    if inspect.Parameter.VAR_KEYWORD in kinds:
+        return None
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {key: value for key, value in parameters.items() if value.kind in named}
+
+
+def _expect_settings(
+    name: str, parameters: dict[str, inspect.Parameter] | None, settings: dict[str, Any]
+) -> None:
+    if parameters is None:
+        return
+    valid = sorted(parameters)
+    wanted = f"settings of simulator {name!r} among {', '.join(valid) or 'none'}"
+    for key in settings:
+        if key not in parameters:
+            close = nearest(key, valid)
+            advice = f"did you mean {close!r}?" if close else f"leave out {key!r}"
+            raise BadValue(wanted, repr(key), advice)
+    required = [k for k, v in parameters.items() if v.default is inspect.Parameter.empty]
+    absent = [key for key in required if key not in settings]
+    if absent:
+        raise BadValue(
+            f"values for the settings {', '.join(required)} of simulator {name!r}",
+            f"none for {', '.join(absent)}",
+            "pass them as settings",
+        )
+
+
+def _text(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".:")

@@ -1,0 +1,159 @@
+"""Simulations as files: immutable shards that appear whole or not at all.
+
+A shard is a `.safetensors` file with theta (r, d), values (sum of n, columns), offsets (r + 1,)
+and status (r,). It is written under a temporary name, flushed to the disk and renamed, so a reader
+never sees half of one; it is read by mapping it into memory, so a bank may be larger than that.
+Nothing is pickled, and its header is checked against the file's size before any number is read.
+"""
+
+import hashlib
+import json
+import math
+import os
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbi_kit.checks import BadValue
+from sbi_kit.contracts import Array, IntArray
+
+OK, NON_FINITE, FAILED = 0, 1, 2
+
+StatusArray: TypeAlias = NDArray[np.uint8]
+
+_DTYPES = {"theta": "F64", "values": "F64", "offsets": "I64", "status": "U8"}
+_NUMPY = {"F64": "<f8", "I64": "<i8", "U8": "u1"}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """r simulations, their observations one below the other.
+
+    Attributes:
+        theta: Parameters, shape (r, d).
+        values: Observations, shape (sum of n, columns).
+        offsets: Row i owns values[offsets[i]:offsets[i + 1]], shape (r + 1,).
+        status: 0 usable, 1 holds NaN or inf, 2 the simulator failed (no observations), shape (r,).
+    """
+
+    theta: Array
+    values: Array
+    offsets: IntArray
+    status: StatusArray
+
+    def __len__(self) -> int:
+        return len(self.theta)
+
+
+def join(parts: Sequence[Rows]) -> Rows:
+    """Simulations one after the other."""
+    n = np.concatenate([np.diff(part.offsets) for part in parts])
+    return Rows(
+        np.concatenate([part.theta for part in parts]),
+        np.concatenate([part.values for part in parts]),
+        np.concatenate([[0], np.cumsum(n)]),
+        np.concatenate([part.status for part in parts]),
+    )
+
+
+def write_shard(folder: Path, name: str, rows: Rows) -> tuple[str, str]:
+    """Write a shard that `publish` will name; returns its temporary name and its checksum."""
+    from safetensors.numpy import save
+
+    content = save({part: np.ascontiguousarray(getattr(rows, part)) for part in _DTYPES})
+    return write(folder, name, content), hashlib.sha256(content).hexdigest()
+
+
+def open_shard(path: Path, *, rows: int, parameters: int, columns: int) -> Rows:
+    """Map a shard into memory; nothing but its header is read.
+
+    Raises:
+        BadValue: The file is missing, truncated, or not what the manifest says.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = int.from_bytes(file.read(8), "little")
+            if 8 + head > size:
+                raise _bad_shard(path, f"{size} bytes")
+            tensors = json.loads(file.read(head))
+        shapes = {"theta": (rows, parameters), "offsets": (rows + 1,), "status": (rows,)}
+        shapes["values"] = (int(tensors["values"]["shape"][0]), columns)
+        ends = [8 + head + int(tensors[name]["data_offsets"][1]) for name in _DTYPES]
+        if max(ends) != size:
+            raise _bad_shard(path, f"{size} bytes instead of {max(ends)}")
+        content = np.asarray(np.memmap(path, mode="r"))
+        parts = {
+            name: _tensor(content[8 + head :], tensors[name], _DTYPES[name], shapes[name])
+            for name in _DTYPES
+        }
+    except FileNotFoundError:
+        raise _bad_shard(path, "no file") from None
+    except BadValue:
+        raise
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise _bad_shard(path, f"a damaged header ({error})") from None
+    return Rows(parts["theta"], parts["values"], parts["offsets"], parts["status"])
+
+
+def verify_shard(path: Path, sha256: str) -> None:
+    """Read a whole shard and compare its checksum.
+
+    Raises:
+        BadValue: It differs.
+    """
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise _bad_shard(path, "another checksum")
+
+
+def _tensor(
+    content: NDArray[np.uint8], entry: dict[str, Any], dtype: str, shape: tuple[int, ...]
+) -> NDArray[Any]:
+    start, stop = entry["data_offsets"]
+    kind = np.dtype(_NUMPY[dtype])
+    fits = entry["dtype"] == dtype and tuple(entry["shape"]) == shape
+    if not fits or start < 0 or stop - start != math.prod(shape) * kind.itemsize:
+        raise ValueError(f"{entry} where {dtype} of shape {shape} belongs")
+    tensor: NDArray[Any] = content[start:stop].view(kind).reshape(shape)
+    return tensor
+
+
+def write(folder: Path, name: str, content: bytes) -> str:
+    """Write a file that `publish` will name; returns its temporary name."""
+    temporary = f".{name}-{uuid.uuid4().hex}.tmp"
+    try:
+        with (folder / temporary).open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        (folder / temporary).unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def publish(folder: Path, temporary: str, name: str) -> None:
+    """Give a written file its name, replacing what had it."""
+    (folder / temporary).replace(folder / name)
+    # A rename is on the disk only when its directory is; Windows cannot open directories.
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _bad_shard(path: Path, got: str) -> BadValue:
+    return BadValue(
+        f"shard {path} as the manifest records it",
+        got,
+        "it was truncated or edited, so restore it or simulate into another directory",
+    )

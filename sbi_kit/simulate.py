@@ -1,0 +1,339 @@
+"""Fill a bank: draw parameters from the prior, run the simulator, keep every row.
+
+Rows are simulated in chunks and kept in shards. A chunk's random stream is named by its first row
+and shards are recorded in order, so the same seed gives the same bytes in process, on any executor
+and after any interruption. Extending a bank that ends on a multiple of `chunk_rows` gives the rows
+that one longer run would have given. A shard is what a worker takes at a time, and what a kill
+loses at most: for simulations that take seconds, choose `shard_rows` small.
+
+A simulator that raises stops the bank after the last good chunk, unless told to go on; one that
+returns another shape than declared stops it at once; NaN and inf are kept and marked. A simulator
+that ignores its random generator is noticed by the equal data it gives (`sbi_kit.probe`).
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import closing, contextmanager
+from itertools import islice
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sbi_kit import contracts, manifest
+from sbi_kit.bank import Bank
+from sbi_kit.checks import BadType, BadValue, expect_array, expect_finite, expect_integer
+from sbi_kit.chunks import Job, Outcome, call, expect_output, run_shard
+from sbi_kit.contracts import Array
+from sbi_kit.data import AnyLayout, layout_to_dict
+from sbi_kit.manifest import Record, show_parameters
+from sbi_kit.prior import Prior, prior_to_dict
+from sbi_kit.probe import probe, warn_of_copies
+from sbi_kit.registry import expect_simulator
+from sbi_kit.simulator import describe
+from sbi_kit.store import FolderStore, MemoryStore
+
+Progress: TypeAlias = Callable[[int, int], None]
+
+_WINDOW = 64  # shards under way on an executor of unknown size
+_ONE_THREAD = {
+    f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA", "VECLIB")
+}
+
+
+class SimulationError(RuntimeError):
+    """The simulator failed; `str` of it is one sentence with row, parameters and seed."""
+
+
+def simulate(
+    model: contracts.Simulator,
+    rows: int,
+    *,
+    seed: int,
+    path: str | PathLike[str] | None = None,
+    workers: int = 1,
+    executor: Executor | None = None,
+    chunk_rows: int | None = None,
+    shard_rows: int = 1_000,
+    skip_failures: bool = False,
+    progress: Progress | None = None,
+) -> Bank:
+    """Simulate a bank, or what is missing of one that is on disk.
+
+    Args:
+        model: The simulator.
+        rows: Number of simulations the bank is to have; if there are more, the first are returned.
+        seed: Seed of parameters and data.
+        path: The bank's directory; None keeps it in memory.
+        workers: Processes to simulate in, each with one thread.
+        executor: Where to run tasks instead; it is left running.
+        chunk_rows: Rows per call of the simulator, which share their number of observations; None
+            takes 25 if that number varies, else 250, or what the bank on disk has.
+        shard_rows: Rows per file and per task.
+        skip_failures: Whether to go on when the simulator raises; the row is marked.
+        progress: Called with the rows that are there and the rows wanted.
+
+    Returns:
+        The bank, with `model` at hand.
+
+    Raises:
+        BadType, BadValue: An argument is unusable; prior or simulator return something other than
+            declared; or `path` holds something else or a bank of another call, with what differs.
+        SimulationError: The simulator raised, or did so in every row; a worker died.
+        OSError: The disk is full or cannot be written; the rows recorded before stay readable.
+
+    Warns:
+        UserWarning: The simulator seems to ignore its random generator.
+
+    >>> from sbi_kit.data import Exchangeable
+    >>> from sbi_kit.prior import Prior, Uniform
+    >>> from sbi_kit.simulator import Simulator
+    >>> coin = Simulator(
+    ...     name="coin",
+    ...     prior=Prior(p=Uniform(0, 1)),
+    ...     data=Exchangeable(columns=("heads",), n=(20, 30)),
+    ...     simulate=lambda theta, rng, n: rng.binomial(1, theta[:, None], (len(theta), n, 1)),
+    ... )
+    >>> bank = simulate(coin, 100, seed=1)
+    >>> bank
+    Bank(100 simulations of 'coin' in memory)
+    >>> theta, x = bank.take([0, 99])
+    >>> theta.shape, bool(x.n.min() >= 20)
+    ((2, 1), True)
+    """
+    expect_simulator(model)
+    wanted = expect_integer("rows", rows, low=1)
+    _expect_workers(workers, executor)
+    folder = None if path is None else Path(path)
+    found = manifest.read_manifest(folder) if folder and manifest.is_bank(folder) else None
+    header = _header(model, seed, chunk_rows, shard_rows, folder, found)
+    job = Job(
+        model=model,
+        seed=header["seed"],
+        chunk_rows=header["chunk_rows"],
+        shard_rows=header["shard_rows"],
+        skip_failures=skip_failures,
+        folder=folder and folder.absolute(),
+    )
+    store = FolderStore(folder, header, model, found) if folder else MemoryStore(header, model)
+    report = progress or _silent
+    first = min(store.rows, wanted)
+    report(first, wanted)
+    if first == wanted:
+        return store.bank().head(wanted)
+    if first == 0:
+        probe(job)
+    digests = _fill(job, store, wanted, workers, executor, report)
+    bank = store.bank().head(wanted)
+    _expect_some_success(bank)
+    warn_of_copies(bank, digests, first)
+    return bank
+
+
+def replicate(
+    model: contracts.Simulator, theta: ArrayLike, n: int, rng: np.random.Generator
+) -> Array:
+    """One dataset for each of the given parameters, as for predictive checks.
+
+    Args:
+        model: The simulator.
+        theta: Parameters, shape (b, d), in the prior's units.
+        n: Observations per dataset; ignored with a `Vector` layout.
+        rng: The source of all randomness.
+
+    Returns:
+        Data, shape (b, n, columns); n = 1 with a `Vector` layout.
+
+    Raises:
+        BadType, BadValue: Parameters of another shape or not finite, or the simulator returns
+            something other than declared. What the simulator itself raises comes through.
+    """
+    names = expect_simulator(model).prior.names
+    size = expect_integer("n", n, low=1)
+    do = f"pass one row of {', '.join(names)} per dataset"
+    points = expect_array("theta", theta, ("b", len(names)), do=do)
+    expect_finite("theta", points, names, do=do)
+    return expect_output(model, call(model, points, rng, size), len(points), size)
+
+
+def _silent(done: int, total: int) -> None:
+    """The progress of a call that wants none."""
+
+
+def _expect_workers(workers: object, executor: object) -> None:
+    several = expect_integer("workers", workers, low=1) > 1
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        raise BadType(
+            "executor as a concurrent.futures.Executor",
+            type(executor).__name__,
+            "pass one, or workers= for processes on this machine",
+        )
+    if several and executor is not None:
+        raise BadValue(
+            "workers or executor",
+            f"workers={workers} and an executor",
+            "size the executor itself and leave out workers",
+        )
+
+
+def _header(
+    model: contracts.Simulator,
+    seed: int,
+    chunk_rows: int | None,
+    shard_rows: int,
+    folder: Path | None,
+    found: manifest.Manifest | None,
+) -> Record:
+    """What a bank's first line says: all that its bytes depend on."""
+    low, high = model.data.n_range
+    if chunk_rows is None:
+        default = 25 if low < high else 250
+        chunk_rows = found.header.get("chunk_rows", default) if found else default
+    if isinstance(model.prior, Prior):
+        prior: Record = prior_to_dict(model.prior)
+    elif folder is None:
+        prior = {"names": list(model.prior.names)}
+    else:
+        raise BadType(
+            "a prior made with sbi_kit.Prior, which a bank on disk can hold",
+            type(model.prior).__name__,
+            "use one, or keep the bank in memory with path=None",
+        )
+    return {
+        "format": manifest.FORMAT,
+        "version": manifest.VERSION,
+        "simulator": describe(model),
+        "prior": prior,
+        "data": layout_to_dict(cast(AnyLayout, model.data)),
+        "seed": expect_integer("seed", seed, low=0),
+        "chunk_rows": expect_integer("chunk_rows", chunk_rows, low=1),
+        "shard_rows": expect_integer("shard_rows", shard_rows, low=1),
+    }
+
+
+def _fill(
+    job: Job,
+    store: MemoryStore | FolderStore,
+    rows: int,
+    workers: int,
+    executor: Executor | None,
+    report: Progress,
+) -> NDArray[np.uint64]:
+    """Simulate what is missing, shard by shard; returns the new rows' digests."""
+    digests = []
+    try:
+        store.start()
+        with (
+            _pool(workers, executor, job.folder) as (pool, window),
+            closing(_outcomes(job, store.rows, rows, pool, window, report)) as outcomes,
+        ):
+            for outcome in outcomes:
+                store.keep(outcome)
+                report(store.rows, rows)
+                digests.append(outcome.digests)
+                if outcome.halt:
+                    record, error = outcome.halt.record, outcome.halt.error
+                    raise SimulationError(
+                        f"{_failure(job, record)}; {store.kept}, and skip_failures=True "
+                        "(--skip-failures) goes on without such rows."
+                    ) from error
+    except BrokenExecutor as error:
+        raise SimulationError(
+            f"A worker process died ({_one_line(error)}); {store.kept}, so "
+            "give it more memory or smaller chunks and run again."
+        ) from error
+    except OSError as error:
+        if job.folder is None:
+            raise
+        raise OSError(
+            f"The bank in {job.folder} could not be written ({_one_line(error)}); its "
+            f"{store.rows} rows recorded so far stay readable, so make room and run again."
+        ) from error
+    return np.concatenate(digests)
+
+
+@contextmanager
+def _pool(
+    workers: int, executor: Executor | None, folder: Path | None
+) -> Iterator[tuple[Executor | None, int]]:
+    """Where tasks run (None: here), and how many shards may be under way."""
+    if executor is not None:
+        size = getattr(executor, "_max_workers", None)
+        yield executor, 2 * size if isinstance(size, int) else _WINDOW
+    elif workers == 1:
+        yield None, 0
+    else:
+        from loky import ProcessPoolExecutor
+
+        pool: Executor = ProcessPoolExecutor(max_workers=workers, env=_ONE_THREAD)
+        try:
+            yield pool, 2 * workers
+        except BaseException:
+            pool.shutdown(wait=True, kill_workers=True)  # type: ignore[call-arg]
+            if folder is not None:
+                manifest.sweep(folder)
+            raise
+        pool.shutdown(wait=True)
+
+
+def _outcomes(
+    job: Job, start: int, rows: int, pool: Executor | None, window: int, report: Progress
+) -> Generator[Outcome, None, None]:
+    """Shards in the order of their rows, whoever finishes first."""
+    edges = iter(_shard_edges(start, rows, job.shard_rows))
+    if pool is None:
+        for first, last in edges:
+            yield run_shard(job, first, last, lambda done: report(done, rows))
+        return
+    pending: deque[Future[Outcome]] = deque()
+    try:
+        pending.extend(pool.submit(run_shard, job, *edge) for edge in islice(edges, window))
+        while pending:
+            outcome = pending[0].result()
+            pending.popleft()
+            pending.extend(pool.submit(run_shard, job, *edge) for edge in islice(edges, 1))
+            yield outcome
+    finally:
+        for future in pending:
+            future.cancel()
+            future.add_done_callback(lambda done: _discard(job, done))
+
+
+def _shard_edges(start: int, rows: int, size: int) -> Sequence[tuple[int, int]]:
+    """First row and end of each shard, aligned to multiples of `size`."""
+    inner = range((start // size + 1) * size, rows, size)
+    return list(zip([start, *inner], [*inner, rows], strict=True))
+
+
+def _discard(job: Job, future: Future[Outcome]) -> None:
+    """Remove what a task wrote that nobody waits for any more."""
+    if job.folder is None or future.cancelled() or future.exception() is not None:
+        return
+    written = future.result().written
+    if written is not None:
+        (job.folder / written[1]).unlink(missing_ok=True)
+
+
+def _failure(job: Job, record: Record) -> str:
+    return (
+        f"Simulator {describe(job.model)['name']!r} failed at row {record['row']} "
+        f"({show_parameters(record['parameters'])}; seed {job.seed}): "
+        f"{_one_line(record['exception'])}"
+    )
+
+
+def _one_line(text: Any) -> str:
+    return " ".join(str(text).split()).rstrip(".")
+
+
+def _expect_some_success(bank: Bank) -> None:
+    if len({record["row"] for record in bank.failures}) == len(bank):
+        first = bank.failures[0]
+        raise SimulationError(
+            f"All {len(bank)} simulations of {bank.simulator['name']!r} failed, the first at "
+            f"{show_parameters(first['parameters'])}: {_one_line(first['exception'])}; repair the "
+            "simulator or its prior."
+        )

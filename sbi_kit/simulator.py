@@ -1,0 +1,87 @@
+"""A simulator from a function, and what a file records about any simulator.
+
+Any object with `prior`, `data` and `simulate` is a simulator. `Simulator` makes one from a function
+in a notebook; `describe` reads its name and settings, so that a bank can tell whose simulations
+it holds and a saved posterior can rebuild the model.
+"""
+
+import inspect
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sbi_kit import contracts
+from sbi_kit.checks import BadType
+from sbi_kit.registry import expect_simulator, registered_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulator:
+    """A simulator made of its parts.
+
+    Args:
+        name: What messages, banks and reports call it.
+        prior: The distribution its parameters are drawn from.
+        data: The layout of one dataset.
+        simulate: `simulate(theta, rng, n)`, theta (b, d) to data (b, n, columns); with a `Vector`
+            layout `simulate(theta, rng)` to (b, columns). All randomness comes from `rng`.
+        observed: Real data in any form that `sample` accepts, if there are any.
+
+    Raises:
+        BadType: A part is of another kind; the message names it.
+    """
+
+    name: str
+    prior: contracts.Prior
+    data: contracts.Layout
+    simulate: Callable[..., Any]
+    observed: Any = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise BadType("name as a non-empty text", repr(self.name), "name the simulator")
+        expect_simulator(self, f"simulator {self.name!r}")
+
+
+def describe(model: contracts.Simulator) -> dict[str, Any]:
+    """Name and settings of a simulator as JSON values.
+
+    The name is the object's own, else the one it is registered under, else its class's. Settings
+    are its constructor's arguments, read back from attributes of the same name.
+
+    Returns:
+        {"name": str, "settings": dict}; settings is None if an argument was not kept or is no
+        JSON value.
+
+    >>> class Decay:
+    ...     def __init__(self, days=14, span=(1, 2)):
+    ...         self.days, self.span = days, span
+    >>> describe(Decay(days=7))
+    {'name': 'Decay', 'settings': {'days': 7, 'span': [1, 2]}}
+    """
+    cls = type(model)
+    own = getattr(model, "name", None)
+    name = own if isinstance(own, str) and own else registered_name(cls) or cls.__name__
+    return {"name": name, "settings": _settings(model)}
+
+
+def _settings(model: object) -> dict[str, Any] | None:
+    try:
+        parameters = inspect.signature(type(model)).parameters.values()
+        free = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        if any(parameter.kind in free for parameter in parameters):
+            return None
+        kept = {parameter.name: getattr(model, parameter.name) for parameter in parameters}
+        settings: dict[str, Any] = json.loads(json.dumps(kept, allow_nan=False, default=_plain))
+    except (AttributeError, TypeError, ValueError):
+        return None
+    return settings
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(type(value).__name__)

@@ -1,0 +1,244 @@
+"""What ArviZ gets: run under 0.x (Python 3.11) and 1.x (Python 3.12), without torch."""
+
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+from sbi_kit.arviz_bridge import (
+    inference_data,
+    load_arviz,
+    read_netcdf,
+    summary_table,
+    write_netcdf,
+)
+from sbi_kit.checks import BadValue
+from sbi_kit.data import stack
+
+NAMES, COLUMNS = ("beta", "gamma"), ("time", "cases")
+S, P, K = 400, 300, 25
+
+
+def parts(n=(14,), vector=False, **changes):
+    rng = np.random.default_rng(0)
+    b = len(n)
+    return {
+        "names": NAMES,
+        "draws": rng.normal([1.7, 0.5], [0.05, 0.04], size=(b, S, 2)),
+        "log_q": rng.normal(size=(b, S)),
+        "prior": rng.normal(size=(P, 2)),
+        "columns": COLUMNS,
+        "observed": stack([rng.normal(size=(size, 2)) for size in n]),
+        "predictive": rng.normal(size=(b, K, max(n), 2)),
+        "predictive_draws": np.arange(0, S, S // K),
+        "vector": vector,
+        "constants": {"population": np.full(b, 763.0)},
+        "attributes": {"seed": "3"},
+        **changes,
+    }
+
+
+def groups(idata):
+    names = idata.groups() if callable(idata.groups) else list(idata.children)
+    return {name: idata[name] for name in names}
+
+
+def test_one_dataset_has_no_dataset_axis():
+    given = parts()
+    made = groups(inference_data(**given))
+    assert set(made) == {
+        "posterior",
+        "prior",
+        "sample_stats",
+        "observed_data",
+        "constant_data",
+        "posterior_predictive",
+    }
+    for i, name in enumerate(NAMES):
+        assert made["posterior"][name].dims == made["prior"][name].dims == ("chain", "draw")
+        np.testing.assert_array_equal(made["posterior"][name][0], given["draws"][0, :, i])
+        np.testing.assert_array_equal(made["prior"][name][0], given["prior"][:, i])
+    np.testing.assert_array_equal(made["sample_stats"]["log_q"][0], given["log_q"][0])
+    for i, name in enumerate(COLUMNS):
+        seen, predicted = made["observed_data"][name], made["posterior_predictive"][name]
+        assert seen.dims == ("observation",)
+        np.testing.assert_array_equal(seen, given["observed"].values[0, :, i])
+        assert predicted.dims == ("chain", "draw", "observation")
+        np.testing.assert_array_equal(predicted[0], given["predictive"][0, :, :, i])
+    assert made["constant_data"]["n"].item() == 14
+    assert made["constant_data"]["population"].item() == 763
+
+
+def test_predictive_draws_point_at_posterior_draws():
+    given = parts()
+    made = groups(inference_data(**given))
+    drawn = made["posterior_predictive"]["cases"].sel(draw=32)
+    np.testing.assert_array_equal(drawn[0], given["predictive"][0, 2, :, 1])
+    assert made["posterior"]["beta"].sel(draw=32).item() == given["draws"][0, 32, 0]
+
+
+def test_several_ragged_datasets_are_padded_with_nan():
+    given = parts(n=(3, 5), constants={"regions": np.array([[1.0, 2, 3], [4, 5, 6]])})
+    made = groups(inference_data(**given))
+    assert made["posterior"]["beta"].dims == ("chain", "draw", "dataset")
+    np.testing.assert_array_equal(made["posterior"]["gamma"][0, :, 1], given["draws"][1, :, 1])
+    np.testing.assert_array_equal(made["sample_stats"]["log_q"][0].T, given["log_q"])
+    seen, predicted = made["observed_data"]["cases"], made["posterior_predictive"]["cases"]
+    assert seen.dims == ("dataset", "observation")
+    assert predicted.dims == ("chain", "draw", "dataset", "observation")
+    assert np.isnan(seen[0, 3:]).all()
+    assert np.isnan(predicted[0, :, 0, 3:]).all()
+    np.testing.assert_array_equal(seen[0, :3], given["observed"].values[0, :3, 1])
+    np.testing.assert_array_equal(predicted[0, :, 1], given["predictive"][1, :, :, 1])
+    np.testing.assert_array_equal(made["constant_data"]["n"], [3, 5])
+    assert made["constant_data"]["regions"].sel(dataset=1, regions_dim_0=2).item() == 6
+
+
+@pytest.mark.parametrize("b", [1, 4])
+def test_vectors_have_no_observation_axis(b):
+    given = parts(n=(1,) * b, vector=True)
+    made = groups(inference_data(**given))
+    extra = () if b == 1 else ("dataset",)
+    assert made["observed_data"]["cases"].dims == extra
+    assert made["posterior_predictive"]["cases"].dims == ("chain", "draw", *extra)
+    last = made["posterior_predictive"]["time"].values.reshape(K, b)[:, -1]
+    np.testing.assert_array_equal(last, given["predictive"][-1, :, 0, 0])
+    assert np.ravel(made["observed_data"]["cases"])[-1] == given["observed"].values[-1, 0, 1]
+
+
+def test_without_predictions_there_is_no_such_group():
+    given = parts(predictive=None, predictive_draws=None, constants=None, attributes=None)
+    made = groups(inference_data(**given))
+    assert "posterior_predictive" not in made
+    assert list(made["constant_data"].data_vars) == ["n"]
+
+
+def test_every_group_says_who_made_it_and_why_one_chain():
+    for group in groups(inference_data(**parts())).values():
+        assert group.attrs["inference_library"] == "sbi_kit"
+        assert group.attrs["inference_library_version"]
+        assert group.attrs["seed"] == "3"
+        assert "one chain" in group.attrs["sampling"]
+
+
+@pytest.mark.parametrize("n", [(14,), (3, 5)])
+def test_netcdf_round_trip(tmp_path, n):
+    idata, path = inference_data(**parts(n=n)), tmp_path / "flu.nc"
+    write_netcdf(idata, path)
+    again = read_netcdf(path)
+    assert type(again) is type(idata)
+    assert groups(again).keys() == groups(idata).keys()
+    for name, group in groups(idata).items():
+        read = groups(again)[name]
+        assert read.attrs == group.attrs
+        for variable in group.data_vars:
+            np.testing.assert_array_equal(read[variable], group[variable])
+            assert read[variable].dims == group[variable].dims
+        for coordinate in group.coords:
+            np.testing.assert_array_equal(read[coordinate], group[coordinate])
+    write_netcdf(again, path)  # the file was closed, so it can be replaced
+    assert [file.name for file in tmp_path.iterdir()] == ["flu.nc"]
+
+
+def test_arviz_itself_opens_the_file(tmp_path):
+    write_netcdf(inference_data(**parts()), tmp_path / "flu.nc")
+    opened = load_arviz().from_netcdf(str(tmp_path / "flu.nc"))
+    assert opened["posterior"]["beta"].shape == (1, S)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a netCDF file at all"])
+def test_other_files_are_refused(tmp_path, content):
+    path = tmp_path / "x.nc"
+    path.write_bytes(content)
+    with pytest.raises(BadValue, match=r"Expected a netCDF file; got .*x\.nc, which cannot be"):
+        read_netcdf(path)
+
+
+def test_netcdf_files_without_a_posterior_are_refused(tmp_path):
+    xarray = pytest.importorskip("xarray")
+    xarray.DataTree.from_dict({"prior": xarray.Dataset({"a": 1.0})}).to_netcdf(tmp_path / "x.nc")
+    with pytest.raises(BadValue, match="a netCDF file with a posterior; got"):
+        read_netcdf(tmp_path / "x.nc")
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"got nothing at .*none\.nc"):
+        read_netcdf(tmp_path / "none.nc")
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95])
+def test_summary_table_is_the_same_on_every_version(level):
+    given = parts()
+    table = summary_table(inference_data(**given), NAMES[::-1], level=level)
+    assert list(table.index) == ["gamma", "beta"]
+    ends = {0.5: ["25%", "75%"], 0.95: ["2.5%", "97.5%"]}[level]
+    assert list(table.columns) == ["mean", "sd", *ends]
+    drawn = given["draws"][0, :, ::-1]
+    quantiles = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    np.testing.assert_allclose(table["mean"], drawn.mean(axis=0))
+    np.testing.assert_allclose(table["sd"], drawn.std(axis=0, ddof=1))
+    np.testing.assert_allclose(table[ends].T, quantiles, rtol=1e-3)
+
+
+def test_summary_table_has_a_row_per_dataset():
+    given = parts(n=(3, 5))
+    table = summary_table(inference_data(**given), NAMES)
+    assert list(table.index) == ["beta[0]", "beta[1]", "gamma[0]", "gamma[1]"]
+    assert table.loc["gamma[1]", "mean"] == pytest.approx(given["draws"][1, :, 1].mean())
+
+
+@pytest.mark.parametrize("n", [(14,), (3, 5)])
+def test_arviz_works_on_it_unchanged(n):
+    pytest.importorskip("matplotlib").use("Agg")
+    arviz, idata = load_arviz(), inference_data(**parts(n=n))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # ArviZ's own: deprecations, and R-hat of one chain
+        assert set(NAMES) <= {name.split("[")[0] for name in arviz.summary(idata).index}
+        if hasattr(arviz, "plot_posterior"):
+            arviz.plot_posterior(idata)
+            arviz.plot_pair(idata, marginals=True)
+            arviz.plot_forest(idata)
+            if len(n) == 1:
+                arviz.plot_dist_comparison(idata)
+                arviz.plot_ppc(idata)
+        else:
+            arviz.plot_dist(idata)
+            arviz.plot_pair(idata)
+            arviz.plot_forest(idata)
+            arviz.plot_prior_posterior(idata)
+            if len(n) == 1:
+                arviz.plot_ppc_dist(idata)
+        pytest.importorskip("matplotlib.pyplot").close("all")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"draws": np.zeros((2, S, 2))}, r"draws of shape \(1, draws, 2\); got \(2, 400, 2\)"),
+        ({"log_q": np.zeros((1, 3))}, r"log_q of shape \(1, 400\); got \(1, 3\)"),
+        ({"prior": np.zeros((P, 3))}, r"prior of shape \(draws, 2\); got \(300, 3\)"),
+        ({"predictive": np.zeros((1, 9, 14, 2))}, r"predictive of shape \(1, 25, 14, 2\); got"),
+        ({"names": ("draw", "gamma")}, r"without a slash; got 'draw'; rename it"),
+        ({"columns": ("time", "new/old")}, r"without a slash; got 'new/old'; rename it"),
+        ({"constants": {"N": np.ones(3)}}, r"constant 'N' with one entry per dataset \(1\); got"),
+    ],
+)
+def test_bad_input_gets_one_sentence(changes, message):
+    with pytest.raises(BadValue, match=message):
+        inference_data(**parts(**changes))
+
+
+def test_importing_the_bridge_costs_neither_arviz_nor_torch():
+    code = (
+        "import sys, sbi_kit.arviz_bridge; print({'arviz', 'torch', 'xarray'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"
+
+
+def test_no_warning_filter_stays_behind():
+    before = list(warnings.filters)
+    load_arviz()
+    assert warnings.filters == before

@@ -1,0 +1,332 @@
+"""`check_simulator` accepts what keeps the contract and names the clause that is broken."""
+
+import random
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from sbi_kit.checks import BadType, BadValue
+from sbi_kit.data import Exchangeable, Series, Vector
+from sbi_kit.prior import Beta, Gamma, LogNormal, LogUniform, MultivariateNormal, Prior, Uniform
+from sbi_kit.testing import check_simulator
+
+
+class NormalPrior:
+    """Two independent standard normal parameters, written without the package."""
+
+    names = ("a", "b")
+
+    def sample(self, b, rng):
+        return rng.standard_normal((b, len(self.names)))
+
+    def log_prob(self, theta):
+        return norm.logpdf(theta).sum(axis=-1)
+
+    def whiten(self, theta):
+        return np.array(theta)
+
+    def unwhiten(self, u):
+        return np.array(u)
+
+
+class Shift:
+    """Normal data with mean `a`; the base of the broken simulators."""
+
+    prior = NormalPrior()
+    data = Exchangeable(columns=("x", "y"), n=(2, 9))
+
+    def simulate(self, theta, rng, n):
+        return theta[:, None, :] + rng.standard_normal((len(theta), n, 2))
+
+
+def broken(**parts):
+    return type("Broken", (Shift,), parts)()
+
+
+def broken_prior(**parts):
+    return broken(prior=type("BrokenPrior", (NormalPrior,), parts)())
+
+
+class Summary:
+    """A `Vector` simulator with a dependent bound and a joint block."""
+
+    prior = Prior(
+        MultivariateNormal(names=("a", "b"), mean=(0, 5), covariance=((2, 1), (1, 3))),
+        top=LogUniform(0.1, 10.0),
+        share=Uniform(0, "top"),
+        skewed=Beta(0.5, 3.0),
+        rate=Gamma(0.7, 2.0),
+        size=LogNormal(3.0, 2.0),
+    )
+    data = Vector(columns=("one", "two"))
+    observed = (1.0, 2.0)
+
+    def simulate(self, theta, rng):
+        return theta[:, :2] * theta[:, 2:4] + rng.standard_normal((len(theta), 2))
+
+
+class RareEvents:
+    """Coarse data: most datasets are the same all-zero series."""
+
+    prior = Prior(rate=Uniform(0.01, 0.05))
+    data = Series(columns=("events",), n=(1, 4))
+
+    def simulate(self, theta, rng, n):
+        return rng.poisson(theta[:, None], size=(len(theta), n, 1))[...]
+
+
+@pytest.mark.parametrize("model", [Shift(), Summary(), RareEvents()])
+@pytest.mark.parametrize("seed", range(4))
+def test_good_simulators_pass_without_a_trace(model, seed):
+    numpys, pythons = np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+    assert check_simulator(model, datasets=400, seed=seed) is None
+    assert np.random.get_state()[1].tolist() == numpys  # noqa: NPY002
+    assert random.getstate() == pythons
+
+
+def test_vector_without_named_axis_is_refused():
+    model = type("Broken", (Summary,), {"simulate": lambda self, theta, rng: rng.random(2)})()
+    with pytest.raises(BadValue, match=r"Broken\.simulate\(theta, rng\) at b = 1, .*\(1, 2\); got"):
+        check_simulator(model)
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "message"),
+    [
+        (Shift, BadType, r"the class Shift; pass Shift\(\)"),
+        (object(), BadType, "object without prior and data and simulate"),
+        (broken(simulate=None), BadType, "got NoneType; define simulate"),
+        (broken(prior=3), BadType, "got int; write it like Prior"),
+        (broken(observed={"x": [1.0], "z": [2.0]}), BadValue, "got only x, z; add column 'y'"),
+        (broken(observed=[[1.0, np.nan]]), BadValue, "nan at row 0 of column 'y'"),
+    ],
+)
+def test_missing_parts_and_unreadable_data_are_refused(model, error, message):
+    with pytest.raises(error, match=message):
+        check_simulator(model)
+
+
+def correlated(self, b, rng):
+    first = rng.standard_normal((b, 1))
+    return np.hstack([first, 0.8 * first + 0.6 * rng.standard_normal((b, 1))])
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "message"),
+    [
+        (broken_prior(names=("a", "a")), BadValue, r"got \('a', 'a'\); name each parameter once"),
+        (broken_prior(names=["a", "b"]), BadValue, "prior.names as a tuple of distinct names"),
+        (broken_prior(names=()), BadValue, "prior.names as a tuple of distinct names"),
+        (
+            broken_prior(sample=lambda self, b, rng: rng.standard_normal(b)),
+            BadValue,
+            r"prior.sample\(b, rng\) to return an array of shape \(2000, 2\); got \(2000,\)",
+        ),
+        (
+            broken_prior(sample=lambda self, b, rng: np.full((b, 2), np.nan)),
+            BadValue,
+            "prior's draws without NaN or inf; got nan at row 0 of column 'a'",
+        ),
+        (
+            broken_prior(sample=lambda self, b, rng: np.random.default_rng().random((b, 2))),
+            BadValue,
+            "the same draws from the same rng",
+        ),
+        (
+            broken_prior(log_prob=lambda self, theta: norm.logpdf(theta)),
+            BadValue,
+            r"prior.log_prob\(theta\) to return an array of shape \(2000,\); got \(2000, 2\)",
+        ),
+        (
+            broken_prior(log_prob=lambda self, theta: float(norm.logpdf(theta).sum())),
+            BadType,
+            r"prior.log_prob\(theta\) to return .*; got float; return a numpy array",
+        ),
+        (
+            broken_prior(
+                log_prob=lambda self, t: np.where((t > 0).all(-1), norm.logpdf(t).sum(-1), -np.inf)
+            ),
+            BadValue,
+            "finite prior.log_prob at its own draws; got -inf at a = ",
+        ),
+        (
+            broken_prior(
+                log_prob=lambda self, t: np.where((t < 5).all(-1), norm.logpdf(t).sum(-1), -np.inf)
+            ),
+            BadValue,
+            r"at unwhitened points at u = \+-6; got -inf at a = 6",
+        ),
+        (
+            broken_prior(log_prob=lambda self, theta: norm.logpdf(theta).sum(axis=-1) + 1),
+            BadValue,
+            r"equal to the density that unwhiten implies; got \+1 at a = ",
+        ),
+        (
+            broken_prior(whiten=lambda self, theta: theta.T),
+            BadValue,
+            r"prior.whiten\(theta\) to return an array of shape \(2000, 2\)",
+        ),
+        (
+            broken_prior(whiten=lambda self, theta: theta + np.array([np.inf, 0])),
+            BadValue,
+            "whitened draws of the prior without NaN or inf; got inf at row 0 of column 'a'",
+        ),
+        (
+            broken_prior(unwhiten=lambda self, u: np.array(u) * [1, 1.001]),
+            BadValue,
+            r"unwhiten\(whiten\(theta\)\) within 1e-6 of theta; got .* for b",
+        ),
+        (
+            broken_prior(unwhiten=lambda self, u: np.array(u).reshape(-1, 2)),
+            BadValue,
+            r"prior.unwhiten\(u\) with two leading axes .* \(2, 20, 2\); got \(40, 2\)",
+        ),
+        (
+            broken_prior(sample=lambda self, b, rng: rng.standard_normal((b, 2)) * [1, 1.3]),
+            BadValue,
+            r"draws of the prior that are N\(0, 1\); got mean .* and sd 1.\d+ for b",
+        ),
+        (broken_prior(sample=correlated), BadValue, "got correlation 0.8.* of a and b"),
+    ],
+)
+def test_broken_priors_are_named(model, error, message):
+    with pytest.raises(error, match=message):
+        check_simulator(model)
+
+
+def add(theta, noise):
+    return theta[:, None, :] + noise
+
+
+def raises(self, theta, rng, n):
+    raise ZeroDivisionError("no boys left")
+
+
+def refuses_the_largest_n(self, theta, rng, n):
+    return add(theta, rng.standard_normal((len(theta), min(n, 5), 2)))
+
+
+def one_row_for_a_batch(self, theta, rng, n):
+    return rng.standard_normal((1, n, 2))
+
+
+def ignores_the_rng(self, theta, rng, n):
+    return add(theta, np.ones((len(theta), n, 2)))
+
+
+def has_its_own_rng(self, theta, rng, n):
+    return add(theta, np.random.default_rng().standard_normal((len(theta), n, 2)))
+
+
+def uses_numpys_global_state(self, theta, rng, n):
+    return add(theta, np.random.standard_normal((len(theta), n, 2)))  # noqa: NPY002
+
+
+def uses_pythons_global_state(self, theta, rng, n):
+    return add(theta, rng.standard_normal((len(theta), n, 2)) + random.random())
+
+
+def reads_the_global_state(self, theta, rng, n):
+    hidden = np.random.get_state()[1][0]  # noqa: NPY002
+    return add(theta, rng.standard_normal((len(theta), n, 2)) + hidden)
+
+
+def changes_theta(self, theta, rng, n):
+    theta *= 2
+    return add(theta, rng.standard_normal((len(theta), n, 2)))
+
+
+def ignores_theta(self, theta, rng, n):
+    return rng.standard_normal((len(theta), n, 2))
+
+
+def shares_one_stream(self, theta, rng, n):
+    return add(theta, rng.standard_normal((1, n, 2)))
+
+
+def copies_streams_across_workers(self, theta, rng, n):
+    workers = 4 if len(theta) % 4 == 0 else 1
+    noise = rng.standard_normal((len(theta) // workers, n, 2))
+    return add(theta, np.tile(noise, (workers, 1, 1)))
+
+
+def always_fails(self, theta, rng, n):
+    return np.full((len(theta), n, 2), np.nan)
+
+
+def fails_above_zero(self, theta, rng, n):
+    return np.log(np.maximum(-theta[:, None, :], 0)) + rng.standard_normal((len(theta), n, 2))
+
+
+@pytest.mark.parametrize(
+    ("simulate", "error", "message"),
+    [
+        (raises, BadValue, "got ZeroDivisionError: no boys left; repair it, first at b = 1, n = 2"),
+        (
+            lambda self, theta, rng: None,
+            BadValue,
+            r"simulate\(theta, rng, n\) to run at draws of the prior; got TypeError",
+        ),
+        (lambda self, theta, rng, n: None, BadType, "got NoneType; return a numpy array"),
+        (lambda self, theta, rng, n: [[[0.0]]], BadType, "got list; return a numpy array"),
+        (
+            lambda self, theta, rng, n: np.full((len(theta), n, 2), "?"),
+            BadType,
+            "got an array of <U1; return numbers",
+        ),
+        (
+            lambda self, theta, rng, n: rng.standard_normal((len(theta), 2)),
+            BadValue,
+            r"Broken\.simulate\(theta, rng, n\) at b = 1, n = 2 .* \(1, 2, 2\); got \(1, 2\)",
+        ),
+        (one_row_for_a_batch, BadValue, r"at b = 2, n = 2 to return .* \(2, 2, 2\); got \(1, 2, 2"),
+        (refuses_the_largest_n, BadValue, r"at b = 1, n = 9 .* \(1, 9, 2\); got \(1, 5, 2\)"),
+        (ignores_the_rng, BadValue, "other data from another rng; got the same data"),
+        (has_its_own_rng, BadValue, "same data from the same rng state; got other data"),
+        (uses_numpys_global_state, BadValue, "got a change of the global random state"),
+        (uses_pythons_global_state, BadValue, "got a change of the global random state"),
+        (reads_the_global_state, BadValue, "got data that depend on the global random state"),
+        (changes_theta, BadValue, "theta left as it was; got theta changed in place"),
+        (ignores_theta, BadValue, "depend on theta; got the same data for other parameters"),
+        (shares_one_stream, BadValue, "got 120 pairs of 16 replicates equal in every number"),
+        (copies_streams_across_workers, BadValue, "share no random numbers; got 24 pairs of 16"),
+        (always_fails, BadValue, "at most 20% failed simulations; got 200 of 200 datasets"),
+        (
+            fails_above_zero,
+            BadValue,
+            r"at most 20% failed .* of 200 datasets \(n = 2\) with NaN or infinity, first at a = ",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
+def test_broken_simulators_are_named(simulate, error, message):
+    with pytest.raises(error, match=message):
+        check_simulator(broken(simulate=simulate))
+
+
+def test_a_few_failed_simulations_are_a_warning():
+    def fails_above_two(self, theta, rng, n):
+        x = add(theta, rng.standard_normal((len(theta), n, 2)))
+        return np.where(theta[:, None, :] > 2, np.nan, x)
+
+    with pytest.warns(UserWarning, match=r"got \d+ of 200 datasets \(n = [29]\) with NaN"):
+        check_simulator(broken(simulate=fails_above_two))
+
+
+def test_an_error_of_the_simulators_own_is_passed_on_whole():
+    def simulate(self, theta, rng, n):
+        raise BadValue("a dry day", "rain", "wait")
+
+    with pytest.raises(BadValue, match="Expected a dry day; got rain; wait"):
+        check_simulator(broken(simulate=simulate))
+
+
+def test_coarse_data_of_few_datasets_raise_no_false_alarm():
+    for seed in range(30):
+        check_simulator(RareEvents(), datasets=20, seed=seed)
+
+
+def test_too_few_datasets_are_refused():
+    with pytest.raises(BadValue, match="datasets as an integer >= 20; got 3"):
+        check_simulator(Shift(), datasets=3)
