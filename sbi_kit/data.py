@@ -49,14 +49,20 @@ class Exchangeable:
     Args:
         columns: Names of the measured quantities.
         n: Number of observations, fixed or (smallest, largest); drawn uniformly when simulated.
+        nested: Whether any m observations of a dataset of size n are distributed as a dataset of
+            size m, as independent observations are. Training then learns from parts of datasets
+            too. False where an observation depends on the size of its dataset (ranks, say).
     """
 
     columns: tuple[str, ...]
     n: int | tuple[int, int]
+    nested: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", _expect_columns(self.columns))
         object.__setattr__(self, "n", _expect_sizes(self.n))
+        if not isinstance(self.nested, bool):
+            raise BadType("nested as True or False", repr(self.nested), "pass one of them")
 
     @property
     def n_range(self) -> tuple[int, int]:
@@ -91,8 +97,12 @@ _LAYOUTS = {"vector": Vector, "exchangeable": Exchangeable, "series": Series}
 def layout_to_dict(layout: AnyLayout) -> dict[str, Any]:
     """A layout as JSON values; `layout_from_dict` is the inverse."""
     kind = next(kind for kind, cls in _LAYOUTS.items() if isinstance(layout, cls))
-    sizes = {} if isinstance(layout, Vector) else {"n": list(layout.n_range)}
-    return {"kind": kind, "columns": list(layout.columns), **sizes}
+    entry: dict[str, Any] = {"kind": kind, "columns": list(layout.columns)}
+    if not isinstance(layout, Vector):
+        entry["n"] = list(layout.n_range)
+    if isinstance(layout, Exchangeable):
+        entry["nested"] = layout.nested
+    return entry
 
 
 def layout_from_dict(entry: Mapping[str, Any]) -> AnyLayout:
@@ -103,7 +113,7 @@ def layout_from_dict(entry: Mapping[str, Any]) -> AnyLayout:
         return Vector(columns)
     low, high = entry["n"]
     n = low if low == high else (low, high)
-    return Exchangeable(columns, n) if kind == "exchangeable" else Series(columns, n)
+    return Series(columns, n) if kind == "series" else Exchangeable(columns, n, entry["nested"])
 
 
 @dataclass(frozen=True)

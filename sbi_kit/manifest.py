@@ -19,7 +19,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from sbi_kit.checks import BadValue
-from sbi_kit.shards import FAILED, NON_FINITE, OK, Rows, publish, write, write_shard
+from sbi_kit.files import publish, write_whole
+from sbi_kit.shards import FAILED, NON_FINITE, OK, Rows, write_shard
 
 FORMAT = "sbi_kit.bank"
 VERSION = 1
@@ -63,7 +64,7 @@ class Manifest:
 def create(folder: Path, header: Record) -> None:
     """Start a bank: the directory and a manifest of one line."""
     folder.mkdir(parents=True, exist_ok=True)
-    publish(folder, write(folder, MANIFEST, _line(header)), MANIFEST)
+    write_whole(folder / MANIFEST, _line(header))
 
 
 def stage(folder: Path, start: int, rows: Rows) -> tuple[Entry, str]:
@@ -97,7 +98,7 @@ def restore(folder: Path, manifest: Manifest) -> None:
         if not kept:
             log.unlink()
         elif content != log.read_bytes():
-            publish(folder, write(folder, FAILURES, content), FAILURES)
+            write_whole(folder / FAILURES, content)
 
 
 def sweep(folder: Path) -> None:

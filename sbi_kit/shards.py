@@ -9,8 +9,6 @@ Nothing is pickled, and its header is checked against the file's size before any
 import hashlib
 import json
 import math
-import os
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 
 from sbi_kit.checks import BadValue
 from sbi_kit.contracts import Array, IntArray
+from sbi_kit.files import write
 
 OK, NON_FINITE, FAILED = 0, 1, 2
 
@@ -123,32 +122,6 @@ def _tensor(
         raise ValueError(f"{entry} where {dtype} of shape {shape} belongs")
     tensor: NDArray[Any] = content[start:stop].view(kind).reshape(shape)
     return tensor
-
-
-def write(folder: Path, name: str, content: bytes) -> str:
-    """Write a file that `publish` will name; returns its temporary name."""
-    temporary = f".{name}-{uuid.uuid4().hex}.tmp"
-    try:
-        with (folder / temporary).open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        (folder / temporary).unlink(missing_ok=True)
-        raise
-    return temporary
-
-
-def publish(folder: Path, temporary: str, name: str) -> None:
-    """Give a written file its name, replacing what had it."""
-    (folder / temporary).replace(folder / name)
-    # A rename is on the disk only when its directory is; Windows cannot open directories.
-    if hasattr(os, "O_DIRECTORY"):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _bad_shard(path: Path, got: str) -> BadValue:

@@ -10,7 +10,7 @@ from sbi_kit.bank import Bank, usable_rows
 from sbi_kit.checks import BadValue
 from sbi_kit.data import Exchangeable, Vector
 from sbi_kit.prior import Prior, Uniform
-from sbi_kit.simulate import simulate
+from sbi_kit.simulation import simulate
 from sbi_kit.simulator import Simulator
 
 SHARD = "000000000000.safetensors"

@@ -14,7 +14,7 @@ from sbi_kit.registry import (
     registered_name,
     simulator_names,
 )
-from sbi_kit.simulate import simulate
+from sbi_kit.simulation import simulate
 from sbi_kit.simulator import Simulator, describe
 
 CODE = """

@@ -17,7 +17,7 @@ from sbi_kit.checks import BadType, BadValue
 from sbi_kit.data import Exchangeable, Series, Vector
 from sbi_kit.prior import Prior, Uniform
 from sbi_kit.seeds import numpy_stream
-from sbi_kit.simulate import SimulationError, replicate, simulate
+from sbi_kit.simulation import SimulationError, replicate, simulate
 from sbi_kit.simulator import Simulator, describe
 
 PRIOR = Prior(mu=Uniform(-1, 1), sd=Uniform(0.5, 2))
@@ -136,7 +136,7 @@ SLOW = """
 import os, sys, time
 from sbi_kit.data import Exchangeable
 from sbi_kit.prior import Prior, Uniform
-from sbi_kit.simulate import simulate
+from sbi_kit.simulation import simulate
 from sbi_kit.simulator import Simulator
 
 def slow(theta, rng, n):

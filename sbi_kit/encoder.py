@@ -1,0 +1,89 @@
+"""From datasets to what the flow is conditioned on: lay out, standardise, summarise."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sbi_kit.checks import BadValue
+from sbi_kit.data import AnyLayout, Datasets, Vector
+from sbi_kit.network import Network
+from sbi_kit.summary.standardize import Standardizer
+
+_TOGETHER = 250_000  # observations, padding included, per pass through the summary
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The way of a dataset to its features.
+
+    Attributes:
+        data: The layout of one dataset.
+        summary: Name of the summary network.
+        standardizer: The map of values to the network's inputs.
+        network: Summary network and flow.
+    """
+
+    data: AnyLayout
+    summary: str
+    standardizer: Standardizer
+    network: Network
+
+    @torch.inference_mode()
+    def summarise(self, x: Datasets) -> Tensor:
+        """The summary network's output for b datasets, shape (b, width)."""
+        rows = as_rows(x, self.data, self.summary)
+        order = np.argsort(rows.n, kind="stable")  # similar sizes together: little padding
+        size = max(1, _TOGETHER // rows.values.shape[1])
+        parts = []
+        for index in np.split(order, range(size, len(order), size)):
+            part = rows.take(index)
+            parts.append(self.network.summary(*to_tensors(part, self.standardizer)))
+        return torch.cat(parts)[np.argsort(order)]
+
+    @torch.inference_mode()
+    def encode(self, x: Datasets) -> Tensor:
+        """What the flow is conditioned on, shape (b, width)."""
+        features: Tensor = self.network.trunk(self.summarise(x))
+        return features
+
+
+def to_tensors(x: Datasets, standardizer: Standardizer) -> tuple[Tensor, Tensor]:
+    """Datasets as a summary network takes them: x (b, n, inputs) and n (b,)."""
+    return to_tensor(standardizer(x.values)), torch.from_numpy(x.n.copy())
+
+
+def to_tensor(values: NDArray[np.floating[Any]]) -> Tensor:
+    """A float32 tensor with memory of its own."""
+    return torch.from_numpy(np.array(values, dtype=np.float32))
+
+
+def as_rows(x: Datasets, layout: AnyLayout, summary: str) -> Datasets:
+    """Datasets as a summary sees them: for the identity, all numbers of a dataset in one row.
+
+    Raises:
+        BadValue: That summary needs a fixed n, and a dataset has another.
+    """
+    if isinstance(layout, Vector) or summary != "identity":
+        return x
+    size = layout.n_range[1]
+    wrong = np.flatnonzero(x.n != size)
+    if len(wrong):
+        raise BadValue(
+            f"datasets of exactly {size} observations, which is what this posterior was trained on",
+            f"{x.n[wrong[0]]} in dataset {wrong[0]}",
+            "complete it, or train another with a range for n",
+        )
+    values = x.values[:, :size].reshape(len(x), 1, -1)
+    return Datasets(values, np.ones(len(x), dtype=np.int64))
+
+
+def row_columns(layout: AnyLayout, summary: str) -> list[str]:
+    """Names of the columns of what `as_rows` returns."""
+    names = list(layout.columns)
+    if isinstance(layout, Vector) or summary != "identity":
+        return names
+    return [f"{name}[{i}]" for i in range(layout.n_range[1]) for name in names]

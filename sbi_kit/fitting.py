@@ -1,0 +1,238 @@
+"""Train a posterior on a bank: `fit` minimises the mean of −log q(u | f(x)) over simulated pairs.
+
+The minimum over all q is the posterior itself, for every x at once (Papamakarios & Murray 2016,
+arXiv:1605.06376), and the features f that reach it are sufficient (Radev et al. 2020,
+arXiv:2003.06281): summary network and flow are learned jointly, by one loss.
+"""
+
+import hashlib
+import json
+import warnings
+from dataclasses import asdict
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from sbi_kit.bank import Bank, usable_rows
+from sbi_kit.batches import BankBatches
+from sbi_kit.checks import BadValue, expect_integer, expect_name, expect_number
+from sbi_kit.contracts import IntArray
+from sbi_kit.encoder import Encoder, as_rows, row_columns
+from sbi_kit.familiarity import fit_familiarity
+from sbi_kit.network import Architecture, build_network
+from sbi_kit.neural import NeuralPosterior
+from sbi_kit.seeds import numpy_stream, torch_seed
+from sbi_kit.summary import SUMMARIES, default_summary
+from sbi_kit.summary.standardize import Standardizer, constant_columns, fit_standardizer
+from sbi_kit.train import Progress, Recipe, State, train
+
+_FEWEST, _FEW = 50, 1_000  # simulations without which fitting makes no sense, or little
+_PASSES, _STEPS = 12, 2_000  # default length: this many passes, and this many steps at least
+_EVALUATIONS = 25  # of the validation split, over the whole training
+_SAMPLE = 5_000  # simulations that stand for all where statistics are taken
+
+
+def fit(
+    bank: Bank,
+    *,
+    seed: int,
+    summary: str | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float = 3e-3,
+    patience: int = 6,
+    validation_share: float = 0.1,
+    width: int = 128,
+    hidden: int = 64,
+    blocks: int = 6,
+    bad_share: float = 0.2,
+    checkpoint: str | PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> NeuralPosterior:
+    """Learn summary network and flow jointly from a bank of simulations.
+
+    Args:
+        bank: The simulations.
+        seed: Seed of the split, the weights and the order of batches; same seed, same posterior.
+        summary: "identity", "deep_set", "gru" or "lstm"; None takes what suits the layout.
+        epochs: Passes through the training rows at most; None makes it 12, or 2,000 steps if that
+            is more. Training stops earlier where validation stops improving.
+        batch_size: Simulations per step; None makes it a fortieth of the bank, from 32 to 256.
+        learning_rate: The highest rate of the schedule.
+        patience: Evaluations (25 in a whole training) without improvement before stopping.
+        validation_share: Share of the simulations kept for validation.
+        width: Size of the features.
+        hidden: Width of the networks inside summary and flow.
+        blocks: Coupling blocks of the flow.
+        bad_share: Largest tolerable share of simulations that failed or hold NaN.
+        checkpoint: File to save to while training and to resume from after a kill.
+        progress: Called about every half second with a `train.Report`.
+
+    Returns:
+        The posterior, for any dataset of the bank's layout.
+
+    Raises:
+        BadValue, BadType, UnknownName: An argument is out of its range, the bank holds too few
+            usable simulations, or the loss stayed non-finite.
+
+    Warns:
+        UserWarning: Some simulations are unusable, few, or have a constant column.
+    """
+    share = expect_number("validation_share", validation_share, low=0.01, high=0.5)
+    name = default_summary(bank.data) if summary is None else summary
+    expect_name("summary network", name, SUMMARIES)
+    rows = _enough(usable_rows(bank, bad_share=bad_share))
+    _expect_fixed_size(bank, name)
+    training, validation = _split(rows, share, seed)
+    standardizer = _standardise(bank, training, name)
+    if batch_size is None:
+        batch_size = int(np.clip(len(rows) // 40, 32, 256))
+    batches = BankBatches(
+        bank,
+        training,
+        validation,
+        summary=name,
+        standardizer=standardizer,
+        batch_size=expect_integer("batch_size", batch_size, low=1),
+        seed=seed,
+    )
+    recipe = _recipe(batches.per_pass, epochs, learning_rate, patience)
+    architecture = Architecture(
+        summary=name,
+        inputs=standardizer.features,
+        parameters=len(bank.prior.names),
+        longest=bank.data.n_range[1],
+        width=width,
+        hidden=hidden,
+        blocks=blocks,
+    )
+    network = build_network(architecture, torch_seed(seed, "weights"))
+
+    def loss(batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        log_q: Tensor = network(*batch)
+        return -log_q
+
+    state = train(
+        network,
+        loss,
+        batches,
+        recipe,
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        identity=_identity(bank, rows, seed, batch_size, share, recipe, architecture),
+        progress=progress,
+    )
+    network.eval().requires_grad_(False)
+    encoder = Encoder(bank.data, name, standardizer, network)
+    reference, held_out = (
+        encoder.summarise(bank.take(part[:_SAMPLE])[1]).numpy() for part in (training, validation)
+    )
+    return NeuralPosterior(
+        prior=bank.prior,
+        data=bank.data,
+        simulator=bank.simulator,
+        architecture=architecture,
+        encoder=encoder,
+        familiarity=fit_familiarity(reference, held_out),
+        history=_history(bank, training, validation, seed, batch_size, recipe, state),
+        model=bank.model,
+    )
+
+
+def _enough(rows: IntArray) -> IntArray:
+    if len(rows) < _FEWEST:
+        raise BadValue(
+            f"{_FEWEST} usable simulations at least, to train on some and validate on others",
+            str(len(rows)),
+            f"simulate {_FEW} or more, {20 * _FEW:,} for a sharp posterior",
+        )
+    if len(rows) < _FEW:
+        warnings.warn(
+            f"{len(rows)} simulations give a rough posterior, wider than the true one or off its "
+            f"place; simulate {_FEW} or more, {20 * _FEW:,} for a sharp one.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return rows
+
+
+def _expect_fixed_size(bank: Bank, summary: str) -> None:
+    low, high = bank.data.n_range
+    if summary == "identity" and low < high:
+        raise BadValue(
+            "a fixed number of observations for the summary 'identity'",
+            f"{low} to {high}",
+            f"choose another summary, such as {default_summary(bank.data)!r}",
+        )
+
+
+def _split(rows: IntArray, share: float, seed: int) -> tuple[IntArray, IntArray]:
+    """Training and validation rows; at most twice _SAMPLE of the latter, as each costs time."""
+    shuffled = numpy_stream(seed, "split").permutation(rows)
+    held_out = min(max(10, round(share * len(rows))), 2 * _SAMPLE)
+    return shuffled[held_out:], shuffled[:held_out]
+
+
+def _standardise(bank: Bank, training: IntArray, summary: str) -> Standardizer:
+    """Learn the standardisation from training rows, and name the columns that never change."""
+    x = as_rows(bank.take(training[:_SAMPLE])[1], bank.data, summary)
+    values = x.values[x.mask]
+    constant = constant_columns(values, row_columns(bank.data, summary))
+    if constant:
+        listed = ", ".join(constant[:5]) + (", ..." if len(constant) > 5 else "")
+        warnings.warn(
+            f"Constant in all simulations, and so without information: {listed}.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return fit_standardizer(values)
+
+
+def _recipe(per_pass: int, epochs: int | None, learning_rate: float, patience: int) -> Recipe:
+    if epochs is None:
+        steps = max(_PASSES * per_pass, _STEPS)
+    else:
+        steps = expect_integer("epochs", epochs, low=1) * per_pass
+    return Recipe(
+        steps=steps,
+        learning_rate=learning_rate,
+        evaluate_every=max(1, steps // _EVALUATIONS),
+        patience=patience,
+    )
+
+
+def _identity(bank: Bank, rows: IntArray, *settings: Any) -> str:
+    """A digest of all that the trained weights depend on."""
+    plain = [asdict(part) if hasattr(part, "__dataclass_fields__") else part for part in settings]
+    text = json.dumps([bank.header, plain], sort_keys=True)
+    digest = hashlib.sha256(text.encode())
+    digest.update(rows.tobytes())
+    digest.update(bank.theta.tobytes())
+    return digest.hexdigest()
+
+
+def _history(
+    bank: Bank,
+    training: IntArray,
+    validation: IntArray,
+    seed: int,
+    batch_size: int,
+    recipe: Recipe,
+    state: State,
+) -> dict[str, Any]:
+    """What the posterior was made of, for its file."""
+    return {
+        "simulations": len(bank),
+        "bank_seed": bank.seed,
+        "training_rows": len(training),
+        "validation_rows": len(validation),
+        "seed": seed,
+        "batch_size": batch_size,
+        **asdict(recipe),
+        "steps_done": state.step,
+        "best_step": state.best_step,
+        "validation_loss": state.best,
+        "evaluations": [list(entry) for entry in state.evaluations],
+    }

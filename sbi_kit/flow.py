@@ -1,0 +1,225 @@
+"""Conditional coupling flow: the density q(u | features), and the only file that knows nflows.
+
+A flow maps u to z ~ N(0, I) by steps whose Jacobians are triangular, so that
+log q(u | f) = log N(z; 0, I) + log |dz/du|. Three kinds of step, all driven by the features f:
+
+- `TriangularAffine`: z = T(f) (u − m(f)) with T lower triangular. It places and scales the
+  posterior and is exact where that is normal; a posterior a thousand times narrower than its prior
+  is no work for it.
+- `AffineCoupling` (Dinh et al. 2017, arXiv:1605.08803), two-sided with a fixed permutation and a
+  soft clamp on the scales (Ardizzone et al. 2019, arXiv:1907.02392; Radev et al. 2020,
+  arXiv:2003.06281): each half is scaled and shifted given the other. It bends what is not normal.
+- `Spline` (Durkan et al. 2019, arXiv:1906.04032), for one parameter, where there are no halves.
+
+Whatever of a step depends on the features alone is computed once per dataset, for all steps in one
+matrix product (the projection), and broadcast over draws.
+"""
+
+import math
+
+import torch
+from nflows.distributions.normal import StandardNormal
+from nflows.flows.base import Flow
+from nflows.transforms.base import Transform
+from nflows.transforms.splines.rational_quadratic import unconstrained_rational_quadratic_spline
+from torch import Tensor, nn
+from torch.nn import functional
+
+_CLAMP = 1.9  # |log scale| of one coupling, as in the 2019 paper
+_BINS = 16
+_TAIL = 5.0  # z beyond which the spline is the identity
+
+
+class TriangularAffine(Transform):  # type: ignore[misc]  # nflows is untyped
+    """z = exp(a) * (v + N v), v = u − m; m, a and the strictly lower N come from the context."""
+
+    below: Tensor
+
+    def __init__(self, d: int) -> None:
+        super().__init__()
+        self.d = d
+        self.context_size = 2 * d + d * (d - 1) // 2
+        self.register_buffer("below", torch.tril_indices(d, d, -1), persistent=False)
+
+    def forward(self, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_scale, lower = self._parts(context)
+        centred = inputs - mean  # (..., d)
+        outputs = (centred + _times(lower, centred)) * log_scale.exp()
+        return outputs, log_scale.sum(-1).expand(outputs.shape[:-1])
+
+    def inverse(self, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_scale, lower = self._parts(context)
+        scaled = inputs * (-log_scale).exp()
+        identity = torch.eye(self.d, dtype=lower.dtype, device=lower.device)
+        unit = torch.linalg.solve_triangular(
+            lower + identity, identity.expand_as(lower), upper=False, unitriangular=True
+        )  # the inverse is as small as the matrix, and shared by all draws
+        outputs = _times(unit, scaled) + mean
+        return outputs, -log_scale.sum(-1).expand(outputs.shape[:-1])
+
+    def _parts(self, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        mean, log_scale, entries = context.split(
+            [self.d, self.d, self.context_size - 2 * self.d], dim=-1
+        )
+        lower = entries.new_zeros(*entries.shape[:-1], self.d, self.d)
+        lower[..., self.below[0], self.below[1]] = entries
+        return mean, log_scale, lower
+
+
+class AffineCoupling(Transform):  # type: ignore[misc]
+    """Permute, then scale and shift the second half given the first, and the first given that."""
+
+    permutation: Tensor
+    restore: Tensor
+
+    def __init__(self, d: int, hidden: int) -> None:
+        super().__init__()
+        self.first, self.second = d // 2, d - d // 2
+        self.context_size = 2 * hidden
+        permutation = torch.randperm(d)
+        self.register_buffer("permutation", permutation)
+        self.register_buffer("restore", torch.argsort(permutation))
+        self.of_second = _Conditioner(self.first, hidden, self.second)
+        self.of_first = _Conditioner(self.second, hidden, self.first)
+
+    def forward(self, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        one, two = context.chunk(2, dim=-1)
+        a, b = inputs[..., self.permutation].split([self.first, self.second], dim=-1)
+        log_scale_b, shift_b = self.of_second(a, one)
+        b = b * log_scale_b.exp() + shift_b
+        log_scale_a, shift_a = self.of_first(b, two)
+        a = a * log_scale_a.exp() + shift_a
+        return torch.cat([a, b], dim=-1), log_scale_a.sum(-1) + log_scale_b.sum(-1)
+
+    def inverse(self, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        one, two = context.chunk(2, dim=-1)
+        a, b = inputs.split([self.first, self.second], dim=-1)
+        log_scale_a, shift_a = self.of_first(b, two)
+        a = (a - shift_a) * (-log_scale_a).exp()
+        log_scale_b, shift_b = self.of_second(a, one)
+        b = (b - shift_b) * (-log_scale_b).exp()
+        outputs = torch.cat([a, b], dim=-1)[..., self.restore]
+        return outputs, -log_scale_a.sum(-1) - log_scale_b.sum(-1)
+
+
+class Spline(Transform):  # type: ignore[misc]
+    """Monotone rational-quadratic spline of each component, its knots from the context."""
+
+    def __init__(self, d: int) -> None:
+        super().__init__()
+        self.d = d
+        self.context_size = d * (3 * _BINS - 1)
+
+    def forward(self, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        return self._spline(inputs, context, inverse=False)
+
+    def inverse(self, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        return self._spline(inputs, context, inverse=True)
+
+    def _spline(self, inputs: Tensor, context: Tensor, *, inverse: bool) -> tuple[Tensor, Tensor]:
+        knots = context.unflatten(-1, (self.d, -1)).expand(*inputs.shape, -1)
+        # In float64: the inverse solves a quadratic, whose discriminant float32 can make negative.
+        widths, heights, slopes = knots.double().split([_BINS, _BINS, _BINS - 1], dim=-1)
+        outputs, log_det = unconstrained_rational_quadratic_spline(
+            inputs.double(),
+            widths,
+            heights,
+            slopes,
+            inverse=inverse,
+            tails="linear",
+            tail_bound=_TAIL,
+        )
+        return outputs.to(inputs.dtype), log_det.sum(-1).to(inputs.dtype)
+
+
+class Steps(Transform):  # type: ignore[misc]
+    """Transforms in sequence, each with its own share of the projected context."""
+
+    def __init__(self, steps: list[Transform]) -> None:
+        super().__init__()
+        self.steps = nn.ModuleList(steps)
+        self.sizes: list[int] = [step.context_size for step in steps]
+
+    def forward(self, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        total = inputs.new_zeros(inputs.shape[:-1])
+        for step, share in zip(self.steps, context.split(self.sizes, dim=-1), strict=True):
+            inputs, log_det = step(inputs, share)
+            total = total + log_det
+        return inputs, total
+
+    def inverse(self, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        total = inputs.new_zeros(inputs.shape[:-1])
+        shares = context.split(self.sizes, dim=-1)
+        for step, share in zip(self.steps[::-1], shares[::-1], strict=True):
+            inputs, log_det = step.inverse(inputs, share)  # type: ignore[operator]
+            total = total + log_det
+        return inputs, total
+
+
+class ConditionalFlow(nn.Module):
+    """The density of u (b, d), or of draws (b, s, d), given features (b, f).
+
+    It starts close to N(0, I) whatever the features, which is the prior of whitened parameters.
+
+    Args:
+        d: Number of parameters.
+        features: Size f of the features.
+        blocks: Coupling blocks; a single parameter has a spline instead.
+        hidden: Width of each coupling's network.
+    """
+
+    def __init__(self, d: int, features: int, *, blocks: int, hidden: int) -> None:
+        super().__init__()
+        bends = [AffineCoupling(d, hidden) for _ in range(blocks)] if d > 1 else [Spline(d)]
+        steps = Steps([TriangularAffine(d), *bends])
+        projection = nn.Linear(features, sum(steps.sizes))
+        with torch.no_grad():
+            placing = slice(0, steps.sizes[0])
+            projection.weight[placing] *= 0.1
+            projection.bias[placing] = 0.0
+        self.d = d
+        self.flow = Flow(steps, StandardNormal([d]), embedding_net=projection)
+        self.steps, self.projection = steps, projection
+
+    def log_prob(self, u: Tensor, features: Tensor) -> Tensor:
+        """log q(u | features) of u (b, d), shape (b,)."""
+        log_q: Tensor = self.flow.log_prob(u, context=features)
+        return log_q
+
+    def context(self, features: Tensor) -> Tensor:
+        """What the steps need of features (b, f), computed once for any number of draws."""
+        context: Tensor = self.projection(features)[:, None]
+        return context
+
+    def log_prob_of_draws(self, u: Tensor, context: Tensor) -> Tensor:
+        """log q(u | features) of draws (b, s, d), shape (b, s)."""
+        noise, log_det = self.steps(u, context)
+        log_normal = -0.5 * (noise.square().sum(-1) + self.d * math.log(2 * math.pi))
+        return torch.add(log_normal, log_det)
+
+    def draw(self, noise: Tensor, context: Tensor) -> Tensor:
+        """Draws of u from noise ~ N(0, I), both (b, s, d)."""
+        draws: Tensor = self.steps.inverse(noise, context)[0]
+        return draws
+
+
+class _Conditioner(nn.Module):
+    """Log scales (softly clamped) and shifts of one half given the other and the context."""
+
+    def __init__(self, given: int, hidden: int, moved: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(given, hidden, bias=False)  # the projection carries the bias
+        self.outer = nn.Linear(hidden, 2 * moved)
+        # Zero: a new coupling is the identity.
+        nn.init.zeros_(self.outer.weight)
+        nn.init.zeros_(self.outer.bias)
+
+    def forward(self, half: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = functional.silu(self.inner(half) + context)
+        log_scale, shift = self.outer(hidden).chunk(2, dim=-1)
+        return _CLAMP * torch.tanh(log_scale / _CLAMP), shift
+
+
+def _times(matrix: Tensor, vectors: Tensor) -> Tensor:
+    """Product of matrices (..., d, d) with vectors (..., d), broadcast over draws."""
+    return (matrix @ vectors[..., None])[..., 0]

@@ -1,0 +1,72 @@
+"""Summary network and flow as one module, learned jointly: q(u | x) = flow(u | trunk(s(x, n))).
+
+The summary s turns a dataset into features; the trunk, a few residual gated layers, turns these
+into what the flow is conditioned on.
+"""
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+
+from sbi_kit.checks import expect_integer, expect_name
+from sbi_kit.flow import ConditionalFlow
+from sbi_kit.summary import SUMMARIES
+from sbi_kit.summary.gated import GatedBlock
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """Every size of a network; it can be rebuilt from these numbers alone.
+
+    Attributes:
+        summary: Name of the summary network.
+        inputs: Size of an observation after standardisation.
+        parameters: Number d of parameters.
+        longest: Largest number of observations to expect.
+        width: Size of the features.
+        hidden: Width of the summary's inner network and of each coupling's.
+        trunk: Residual layers between summary and flow.
+        blocks: Coupling blocks of the flow.
+    """
+
+    summary: str
+    inputs: int
+    parameters: int
+    longest: int
+    width: int = 128
+    hidden: int = 64
+    trunk: int = 3
+    blocks: int = 6
+
+    def __post_init__(self) -> None:
+        expect_name("summary network", self.summary, SUMMARIES)
+        for name, value in asdict(self).items():
+            if name != "summary":
+                # The upper bound keeps a damaged file from asking for all memory.
+                expect_integer(name, value, low=1, high=1_000_000)
+
+
+class Network(nn.Module):
+    """The joint module; its sizes are its architecture's."""
+
+    def __init__(self, sizes: Architecture) -> None:
+        super().__init__()
+        self.summary = SUMMARIES[sizes.summary](
+            sizes.inputs, sizes.width, sizes.hidden, sizes.longest
+        )
+        self.trunk = nn.Sequential(*(GatedBlock(sizes.width) for _ in range(sizes.trunk)))
+        self.flow = ConditionalFlow(
+            sizes.parameters, sizes.width, blocks=sizes.blocks, hidden=sizes.hidden
+        )
+
+    def forward(self, u: Tensor, x: Tensor, n: Tensor) -> Tensor:
+        """log q(u | x) of u (b, d) and x (b, n, inputs) with sizes n (b,), shape (b,)."""
+        return self.flow.log_prob(u, self.trunk(self.summary(x, n)))
+
+
+def build_network(sizes: Architecture, seed: int) -> Network:
+    """A new network; torch's global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Network(sizes)

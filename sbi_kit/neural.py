@@ -1,0 +1,325 @@
+"""The amortized posterior: one network, trained once, answers for every dataset.
+
+With u the whitened parameters and f(x) the features of a dataset, q(u | f(x)) is a conditional
+flow. Draws are u ~ q mapped back through the prior, so they never leave its support, and
+
+    log q(θ | x) = log q(u | x) + log p(θ) − log N(u; 0, I).
+"""
+
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from sbi_kit import contracts
+from sbi_kit.arviz_bridge import InferenceData
+from sbi_kit.checks import BadInput, BadType, BadValue, expect_array, expect_integer
+from sbi_kit.contracts import Array
+from sbi_kit.data import AnyLayout, Datasets, layout_from_dict, layout_to_dict, read
+from sbi_kit.encoder import Encoder
+from sbi_kit.familiarity import Familiarity
+from sbi_kit.flow import ConditionalFlow
+from sbi_kit.inference import infer
+from sbi_kit.network import Architecture, build_network
+from sbi_kit.posterior_file import read_posterior, write_posterior
+from sbi_kit.prior import Prior, prior_from_dict, prior_to_dict
+from sbi_kit.registry import load_simulator, simulator_names
+from sbi_kit.seeds import numpy_stream
+from sbi_kit.simulator import describe
+from sbi_kit.summary.standardize import Standardizer
+
+_CHUNK = 8_192  # draws per pass through the flow, whose activations then stay in cache
+_UNFAMILIAR = 0.01  # p-value, corrected for the number of datasets, below which to warn
+
+
+@final
+@dataclass(frozen=True)
+class NeuralPosterior:
+    """An amortized posterior; `fit` makes one, `load` reads one back.
+
+    Attributes:
+        prior: The prior it was trained under.
+        data: The layout of one dataset.
+        simulator: Name and settings of the simulator.
+        architecture: Sizes of the network.
+        encoder: The way of a dataset to its features, with the network that holds the flow.
+        familiarity: What new data are compared with.
+        history: What it was trained on, how, and the losses.
+        model: The simulator itself, if this process had it.
+    """
+
+    prior: contracts.Prior
+    data: AnyLayout
+    simulator: dict[str, Any]
+    architecture: Architecture
+    encoder: Encoder
+    familiarity: Familiarity
+    history: dict[str, Any]
+    model: contracts.Simulator | None = None
+
+    def sample(self, x: Any, *, draws: int, seed: int) -> Array:
+        """Draw from the posterior of every dataset.
+
+        The draws of a dataset depend on the seed and its place in the batch, not on its neighbours.
+
+        Args:
+            x: One dataset or several, in any form that `sbi_kit.data.read` accepts.
+            draws: Draws per dataset.
+            seed: Seed of the draws.
+
+        Returns:
+            Parameters in the prior's units, shape (b, draws, d).
+
+        Raises:
+            BadValue, BadType: The data do not fit the layout, or draws or seed are out of range.
+
+        Warns:
+            UserWarning: A dataset is larger or smaller than any trained on, or unlike all of them.
+        """
+        size = expect_integer("draws", draws, low=1)
+        features = self._features(x)
+        rng = numpy_stream(seed, "posterior")
+        d = len(self.prior.names)
+        theta = np.empty((len(features), size, d))
+        for rows, part in _pieces(len(features), size):
+            context = self.flow.context(features[rows])
+            for columns in part:
+                shape = theta[rows, columns].shape
+                noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+                with torch.inference_mode():
+                    u = self.flow.draw(noise, context)
+                theta[rows, columns] = self.prior.unwhiten(u.double().numpy())
+        return theta
+
+    def log_prob(self, theta: ArrayLike, x: Any) -> Array:
+        """Log density of parameters under the posterior of each dataset.
+
+        Args:
+            theta: Parameters in the prior's units: one vector per dataset (b, d), or several
+                (b, draws, d).
+            x: The b datasets.
+
+        Returns:
+            Log densities, shape (b,) or (b, draws); -inf outside the prior's support.
+
+        Raises:
+            BadValue, BadType: As for `sample`, or theta has another shape or holds NaN.
+        """
+        features = self._features(x)
+        points = self._expect_theta(theta, len(features))
+        single = points.ndim == 2
+        points = points[:, None] if single else points
+        log_prior = self.prior.log_prob(points)
+        inside = np.isfinite(log_prior)
+        u = np.zeros_like(points)
+        u[inside] = self.prior.whiten(points[inside])
+        log_q = np.empty(points.shape[:2])
+        for rows, part in _pieces(*points.shape[:2]):
+            context = self.flow.context(features[rows])
+            for columns in part:
+                piece = torch.from_numpy(u[rows, columns].astype(np.float32))
+                with torch.inference_mode():
+                    found = self.flow.log_prob_of_draws(piece, context)
+                log_q[rows, columns] = found.double().numpy()
+        log_normal = -0.5 * (np.square(u).sum(-1) + u.shape[-1] * math.log(2 * math.pi))
+        density = np.where(inside, log_q + log_prior - log_normal, -np.inf)
+        return density[:, 0] if single else density
+
+    def infer(
+        self,
+        x: Any,
+        *,
+        draws: int,
+        seed: int,
+        predictive: int = 500,
+        model: contracts.Simulator | None = None,
+    ) -> InferenceData:
+        """Infer the parameters behind observed data, as ArviZ data.
+
+        Args:
+            x: One dataset or several, in any form that `sample` accepts.
+            draws: Draws per dataset.
+            seed: Seed of all draws.
+            predictive: How many of the draws to replicate data from; 0 replicates none.
+            model: The simulator to replicate with; None takes the one it was trained with.
+
+        Returns:
+            `arviz.InferenceData` or, with ArviZ 1.x, `xarray.DataTree`: groups posterior, prior,
+            observed_data, posterior_predictive, sample_stats (log_q) and constant_data.
+
+        Raises:
+            BadValue, BadType: As for `sample`.
+
+        Warns:
+            UserWarning: As for `sample`; or the simulator is not installed here, so that
+                posterior_predictive is left out.
+        """
+        observed = read(x, self.data)
+        self._screen(observed)
+        if model is None and expect_integer("predictive", predictive, low=0):
+            model = self._find_model()
+        return infer(
+            self,
+            observed,
+            layout=self.data,
+            model=model,
+            draws=draws,
+            predictive=predictive,
+            seed=seed,
+            attributes={"simulator": self.simulator["name"]},
+        )
+
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the posterior to a directory that `load` reads.
+
+        Raises:
+            BadValue: The directory holds something already and `overwrite` is false.
+            BadType: The prior is not one of `sbi_kit.Prior`, and cannot be written.
+        """
+        if not isinstance(self.prior, Prior):
+            raise BadType(
+                "a prior made with sbi_kit.Prior, which a file can hold",
+                type(self.prior).__name__,
+                "use one to be able to save",
+            )
+        document = {
+            "simulator": self.simulator,
+            "prior": prior_to_dict(self.prior),
+            "data": layout_to_dict(self.data),
+            "architecture": asdict(self.architecture),
+            "training": self.history,
+            "versions": {name: version(name) for name in ("sbi_kit", "torch", "nflows", "numpy")},
+        }
+        tensors = {f"network.{k}": v for k, v in self.encoder.network.state_dict().items()}
+        arrays = {"standardizer": self.encoder.standardizer.arrays()}
+        arrays["familiarity"] = self.familiarity.arrays()
+        for part, named in arrays.items():
+            tensors |= {f"{part}.{k}": torch.from_numpy(v.copy()) for k, v in named.items()}
+        write_posterior(Path(path), document, tensors, overwrite=overwrite)
+
+    @property
+    def flow(self) -> ConditionalFlow:
+        """The conditional density of whitened parameters."""
+        return self.encoder.network.flow
+
+    @torch.inference_mode()
+    def _features(self, x: Any) -> Tensor:
+        """What the flow is conditioned on, shape (b, width); the door for all data."""
+        observed = read(x, self.data)
+        if not isinstance(x, Datasets):  # those come from a bank or were screened before
+            self._screen(observed)
+        return self.encoder.encode(observed)
+
+    def _screen(self, x: Datasets) -> None:
+        """Warn of datasets of untrained size and of those unlike all simulations."""
+        low, high = self.data.n_range
+        outside = np.flatnonzero((x.n < low) | (x.n > high))
+        scores = self.familiarity.score(self.encoder.summarise(x).numpy())
+        if len(outside):
+            warnings.warn(
+                f"Dataset {outside[0]} has {x.n[outside[0]]} observations, and the posterior was "
+                f"trained on {low} to {high}; its draws are an extrapolation.",
+                UserWarning,
+                stacklevel=4,
+            )
+        p_values = self.familiarity.p_value(scores)
+        worst = int(np.argmin(p_values))
+        if p_values[worst] * len(x) < _UNFAMILIAR:
+            usual = self.familiarity.usual
+            warnings.warn(
+                f"Dataset {worst} is unlike everything simulated (misspecification score "
+                f"{scores[worst]:.3g} where 95 % of simulations lie below {usual:.3g}, p = "
+                f"{p_values[worst]:.1g}); check its units and columns, and the model, before "
+                "trusting its posterior.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    def _expect_theta(self, theta: ArrayLike, b: int) -> Array:
+        names = self.prior.names
+        do = f"pass {', '.join(names)} for each of the {b} datasets"
+        d = len(names)
+        shape = (b, "draws", d) if np.ndim(theta) == 3 else (b, d)
+        return expect_array("theta", theta, shape, do=do)
+
+    def _find_model(self) -> contracts.Simulator | None:
+        """The simulator it was trained with, in this process or installed."""
+        if self.model is not None:
+            return self.model
+        name, settings = self.simulator["name"], self.simulator["settings"]
+        if name in simulator_names() and settings is not None:
+            model = load_simulator(name, settings)
+            if describe(model) == self.simulator and model.prior == self.prior:
+                return model
+        warnings.warn(
+            f"The simulator {name!r} of this posterior is not installed here, or differs; "
+            "posterior_predictive is left out, so pass model= to replicate data.",
+            UserWarning,
+            stacklevel=3,
+        )
+        return None
+
+
+def load(path: str | PathLike[str]) -> NeuralPosterior:
+    """Read a posterior that `save` wrote; nothing in its files is executed.
+
+    Raises:
+        BadValue: There is none, or it was edited, truncated, or written in another version.
+    """
+    folder = Path(path)
+    document, tensors = read_posterior(folder)
+    try:
+        return _rebuild(document, tensors)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        text = str(error) if isinstance(error, BadInput) else type(error).__name__
+        raise BadValue(
+            f"a posterior in {folder} whose parts fit each other",
+            " ".join(text.split()),
+            "it was edited or damaged, so restore it from a copy or fit again",
+        ) from error
+
+
+def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> NeuralPosterior:
+    architecture = Architecture(**document["architecture"])
+    network = build_network(architecture, seed=0)
+    network.load_state_dict(_part(tensors, "network"))
+    network.eval().requires_grad_(False)
+    arrays = {
+        part: {name: tensor.numpy() for name, tensor in _part(tensors, part).items()}
+        for part in ("standardizer", "familiarity")
+    }
+    data = layout_from_dict(document["data"])
+    standardizer = Standardizer(**arrays["standardizer"])
+    if standardizer.features != architecture.inputs:
+        raise ValueError("standardizer")
+    return NeuralPosterior(
+        prior=prior_from_dict(document["prior"]),
+        data=data,
+        simulator=document["simulator"],
+        architecture=architecture,
+        encoder=Encoder(data, architecture.summary, standardizer, network),
+        familiarity=Familiarity(**arrays["familiarity"]),
+        history=document["training"],
+    )
+
+
+def _part(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    start = f"{part}."
+    return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+
+
+def _pieces(b: int, draws: int) -> Iterator[tuple[slice, list[slice]]]:
+    """Some datasets at a time, and their draws at a time, so that a piece has _CHUNK rows."""
+    datasets = max(1, _CHUNK // draws)
+    for row in range(0, b, datasets):
+        parts = [slice(start, start + _CHUNK) for start in range(0, draws, _CHUNK)]
+        yield slice(row, row + datasets), parts

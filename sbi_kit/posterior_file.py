@@ -1,0 +1,125 @@
+"""A trained posterior as a directory: `posterior.json` and `weights.safetensors`.
+
+The first says all about it (format version, prior, layout, architecture, training, versions of
+libraries) and carries a digest of itself and of the weights. Reading checks version and digest
+before anything is built, and there is nothing in either file that could be run.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor
+
+from sbi_kit.checks import BadValue
+from sbi_kit.files import write_whole
+
+FORMAT, VERSION = "sbi_kit.posterior", 1
+DOCUMENT, WEIGHTS, CHECKPOINT = "posterior.json", "weights.safetensors", "checkpoint.safetensors"
+_RESTORE = "restore it from a copy or fit again"
+
+
+def expect_free(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a directory that holds something a posterior must not be written over.
+
+    Raises:
+        BadValue: It is a file, it holds a posterior and `overwrite` is false, or it holds other
+            files and no posterior.
+    """
+    if folder.is_file():
+        raise BadValue("a directory for the posterior", f"the file {folder}", "choose another")
+    if (folder / DOCUMENT).exists():
+        if not overwrite:
+            raise BadValue(
+                "a directory without a posterior",
+                f"{folder}, which holds one",
+                "choose another, or pass overwrite=True (--overwrite)",
+            )
+        return
+    # What an interrupted fit left behind may stay: a checkpoint, its bank, hidden temporary files.
+    others = [
+        entry.name
+        for entry in (folder.iterdir() if folder.exists() else ())
+        if entry.name not in (CHECKPOINT, WEIGHTS, "bank") and not entry.name.startswith(".")
+    ]
+    if others:
+        raise BadValue(
+            "an empty or new directory for the posterior",
+            f"{folder} with {', '.join(sorted(others)[:3])} in it",
+            "choose another",
+        )
+
+
+def write_posterior(
+    folder: Path, document: Mapping[str, Any], tensors: Mapping[str, Tensor], *, overwrite: bool
+) -> None:
+    """Write both files; the document last, so that half a posterior is never taken for one.
+
+    Raises:
+        BadValue: As for `expect_free`.
+    """
+    expect_free(folder, overwrite=overwrite)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = safetensors.torch.save({name: t.detach().contiguous() for name, t in tensors.items()})
+    full = {
+        "format": FORMAT,
+        "version": VERSION,
+        **document,
+        "weights": hashlib.sha256(weights).hexdigest(),
+    }
+    full["digest"] = _digest(full)
+    write_whole(folder / WEIGHTS, weights)
+    write_whole(folder / DOCUMENT, (json.dumps(full, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_posterior(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The document and the tensors that `write_posterior` wrote.
+
+    Raises:
+        BadValue: There is none, it is of another version, or a file was truncated or edited.
+    """
+    try:
+        text, weights = (folder / DOCUMENT).read_bytes(), (folder / WEIGHTS).read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        name = Path(str(error.filename)).name
+        raise BadValue(
+            f"a posterior in {folder}", f"no {name}", "pass the directory that fit or save wrote"
+        ) from None
+    document = _parse(text, folder / DOCUMENT)
+    if document.get("digest") != _digest(document):
+        raise _changed(folder / DOCUMENT, "contents that do not fit its digest")
+    if document.get("weights") != hashlib.sha256(weights).hexdigest():
+        raise _changed(folder / WEIGHTS, "contents that do not fit their digest")
+    try:
+        return document, safetensors.torch.load(weights)
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise _changed(folder / WEIGHTS, str(error)) from None
+
+
+def _parse(text: bytes, path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except (RecursionError, ValueError) as error:
+        raise _changed(path, f"no whole JSON ({error})") from None
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise BadValue(f"{path} to describe a posterior of sbi_kit", "something else", _RESTORE)
+    if document.get("version") != VERSION:
+        raise BadValue(
+            f"{path} in version {VERSION} of the format",
+            f"version {document.get('version')!r}",
+            "open it with the release of sbi_kit that wrote it, or fit again",
+        )
+    return document
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    """Checksum of a document without its own digest, however it is spaced."""
+    rest = {key: value for key, value in document.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _changed(path: Path, got: str) -> BadValue:
+    return BadValue(f"{path} as sbi_kit wrote it", got, f"it was edited or damaged, so {_RESTORE}")

@@ -1,0 +1,23 @@
+"""What every summary does with datasets of different n in one padded batch.
+
+Law: what stands in the padding changes nothing, and neither does its length.
+"""
+
+import torch
+from torch import Tensor
+
+
+def mask_of(x: Tensor, n: Tensor) -> Tensor:
+    """True where x (b, n, ...) holds a true observation of a dataset of size n (b,); (b, n)."""
+    return torch.arange(x.shape[1], device=x.device) < n[:, None]
+
+
+def mean_over(x: Tensor, n: Tensor) -> Tensor:
+    """Mean over the true observations, (b, n, f) to (b, f), as one matrix product."""
+    weights = mask_of(x, n) / n[:, None]  # (b, n)
+    return torch.bmm(weights.to(x.dtype)[:, None], x)[:, 0]
+
+
+def log_size(n: Tensor) -> Tensor:
+    """log n as a feature of order one, (b,) to (b, 1)."""
+    return n.to(torch.get_default_dtype()).log()[:, None] / 2 - 2

@@ -1,0 +1,333 @@
+"""The one training loop: any module, any loss, any source of batches.
+
+AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) minimises the mean loss under a rate that warms
+up and then falls to zero along a cosine. At regular steps the whole validation split is evaluated
+and the best weights are kept. When validation no longer improves, the loop returns to the best
+weights and lets the rate fall to zero over a short cooling, so that stopping early never means
+stopping at a high rate.
+
+Batches are a pure function of the step, so a run that is killed goes on from its checkpoint and
+ends with the same weights as one that was not.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from sbi_kit.checkpoint import read_checkpoint, write_checkpoint
+from sbi_kit.checks import BadValue, expect_integer, expect_number
+
+Loss: TypeAlias = Callable[[Any], Tensor]
+
+_WARM_UP = 0.05  # share of the steps in which the rate rises
+_COOLING = 0.25  # length of a cooling, as a share of the steps before it
+_CUT = 0.3  # factor on the rate after a loss that is not finite
+
+
+class Batches(Protocol):
+    """A source of batches."""
+
+    def training(self, step: int) -> Any:
+        """The batch of one step; the same step always gives the same batch."""
+
+    def validation(self) -> Iterator[Any]:
+        """The whole validation split."""
+
+    def rows(self, step: int) -> list[int]:
+        """Which rows the batch of a step holds, for messages."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        steps: Gradient steps at most.
+        learning_rate: The highest rate.
+        evaluate_every: Steps between two evaluations of the validation split.
+        patience: Evaluations without improvement before the cooling.
+        weight_decay: AdamW's decay.
+        clip: Largest norm of a gradient.
+    """
+
+    steps: int
+    learning_rate: float = 3e-3
+    evaluate_every: int = 200
+    patience: int = 6
+    weight_decay: float = 0.01
+    clip: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "evaluate_every", "patience"):
+            expect_integer(name, getattr(self, name), low=1)
+        for name in ("learning_rate", "clip"):
+            expect_number(name, getattr(self, name), low=0, open_low=True)
+        expect_number("weight_decay", self.weight_decay, low=0)
+
+
+@dataclass(frozen=True)
+class State:
+    """Where the loop is; all that must be remembered beside weights and optimizer.
+
+    Attributes:
+        step: Steps done.
+        end: Step at which the loop stops.
+        cooling_from: Step at which the cooling began, or None.
+        cooling_rate: Learning rate at which it began.
+        cut: Factor on the rate, below one after a loss that was not finite.
+        best: Lowest validation loss.
+        best_step: Where it was reached.
+        evaluations: One (step, mean training loss since the last, validation loss) each.
+    """
+
+    step: int
+    end: int
+    cooling_from: int | None = None
+    cooling_rate: float = 0.0
+    cut: float = 1.0
+    best: float = math.inf
+    best_step: int = 0
+    evaluations: tuple[tuple[int, float, float], ...] = ()
+
+    def stalled(self, recipe: Recipe) -> bool:
+        """Whether validation has not improved for too long."""
+        return self.step - self.best_step >= recipe.patience * recipe.evaluate_every
+
+    def learning_rate(self, recipe: Recipe) -> float:
+        """The rate of the next step."""
+        if self.cooling_from is not None:
+            left = (self.end - self.step) / (self.end - self.cooling_from)
+            return self.cooling_rate * left
+        warm_up = max(1, round(_WARM_UP * recipe.steps))
+        if self.step < warm_up:
+            return self.cut * recipe.learning_rate * (self.step + 1) / warm_up
+        done = (self.step - warm_up) / max(1, recipe.steps - warm_up)
+        return self.cut * recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a progress callback is told.
+
+    Attributes:
+        step: Steps done.
+        steps: Steps at most.
+        loss: Mean training loss since the last evaluation.
+        validation: Latest validation loss, NaN before the first.
+        rate: Steps per second.
+        seconds_left: Time left at that rate.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    validation: float
+    rate: float
+    seconds_left: float
+
+
+Progress: TypeAlias = Callable[[Report], None]
+
+
+@dataclass
+class _Run:
+    """The moving parts of one call of `train`."""
+
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    loss: Loss
+    batches: Batches
+    recipe: Recipe
+    state: State
+    best: dict[str, Tensor] = field(default_factory=dict)
+    running: float = 0.0  # sum of training losses since the last evaluation
+    counted: int = 0
+
+
+def train(
+    module: nn.Module,
+    loss: Loss,
+    batches: Batches,
+    recipe: Recipe,
+    *,
+    checkpoint: Path | None = None,
+    identity: str = "",
+    progress: Progress | None = None,
+) -> State:
+    """Train a module in place and leave it with its best weights.
+
+    Args:
+        module: What to train.
+        loss: Maps a batch to one loss per row, shape (rows,).
+        batches: Where batches come from.
+        recipe: How to train.
+        checkpoint: File to resume from and to save to at every evaluation.
+        identity: Says what is trained on what; a checkpoint of another identity is refused.
+        progress: Called about every half second.
+
+    Returns:
+        The final state, with the history of losses.
+
+    Raises:
+        BadValue: The loss stayed non-finite after the rate was cut, with the batch's rows; or the
+            checkpoint is of another run.
+    """
+    optimizer = torch.optim.AdamW(
+        module.parameters(),
+        lr=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        fused=True,
+    )
+    run = _Run(module, optimizer, loss, batches, recipe, State(step=0, end=recipe.steps))
+    if checkpoint is not None and checkpoint.exists():
+        _resume(run, checkpoint, identity)
+    if not run.best:
+        run.best = _copy_weights(module)
+    speed = _Speed(run.state.step)
+    module.train()
+    while run.state.step < run.state.end:
+        _step(run)
+        due = run.state.step % recipe.evaluate_every == 0 or run.state.step == run.state.end
+        if due:
+            _evaluate(run)
+            if checkpoint is not None:
+                _save(run, checkpoint, identity)
+        if progress is not None and (due or speed.due()):
+            progress(speed.report(run))
+    module.load_state_dict(run.best)
+    module.eval()
+    return run.state
+
+
+def _step(run: _Run) -> None:
+    for group in run.optimizer.param_groups:
+        group["lr"] = run.state.learning_rate(run.recipe)
+    loss = run.loss(run.batches.training(run.state.step)).mean()
+    run.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(run.module.parameters(), run.recipe.clip)
+    value = loss.item()
+    if not (math.isfinite(value) and math.isfinite(norm.item())):
+        _recover(run, value)
+        return
+    run.optimizer.step()
+    run.running += value
+    run.counted += 1
+    run.state = replace(run.state, step=run.state.step + 1)
+
+
+def _recover(run: _Run, value: float) -> None:
+    """Back to the last good weights at a lower rate; once."""
+    if run.state.cut < 1:
+        rows = run.batches.rows(run.state.step)
+        shown = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
+        raise BadValue(
+            "a finite loss, the learning rate having been cut once already",
+            f"{value} at step {run.state.step} in the batch of rows {shown}",
+            "look at these simulations for extreme values, or lower learning_rate",
+        )
+    run.module.load_state_dict(run.best)
+    run.optimizer.state.clear()
+    cooling_rate = run.state.cooling_rate * _CUT
+    run.state = replace(run.state, cut=_CUT, cooling_rate=cooling_rate, step=run.state.step + 1)
+
+
+@torch.no_grad()
+def _evaluate(run: _Run) -> None:
+    """Validation loss, best weights, and the decision to cool."""
+    run.module.eval()
+    total, rows = 0.0, 0
+    for batch in run.batches.validation():
+        losses = run.loss(batch)
+        total += losses.double().sum().item()
+        rows += len(losses)
+    run.module.train()
+    state = run.state
+    validation = total / rows if math.isfinite(total) else math.inf
+    training = run.running / run.counted if run.counted else math.nan
+    run.running, run.counted = 0.0, 0
+    state = replace(state, evaluations=(*state.evaluations, (state.step, training, validation)))
+    if validation < state.best:
+        state = replace(state, best=validation, best_step=state.step)
+        run.best = _copy_weights(run.module)
+    elif state.stalled(run.recipe) and state.cooling_from is None and state.step < state.end:
+        run.module.load_state_dict(run.best)
+        state = replace(
+            state,
+            cooling_from=state.step,
+            cooling_rate=state.learning_rate(run.recipe),
+            end=min(state.end, state.step + max(1, round(_COOLING * state.best_step))),
+        )
+    run.state = state
+
+
+def _copy_weights(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+
+def _save(run: _Run, path: Path, identity: str) -> None:
+    """Weights, best weights, the optimizer's moments and the state, in one file."""
+    tensors = {f"module.{name}": tensor for name, tensor in run.module.state_dict().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in run.best.items()}
+    for index, moments in run.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{key}": tensor for key, tensor in moments.items()}
+    write_checkpoint(path, tensors, {"identity": identity, "state": vars(run.state)})
+
+
+def _resume(run: _Run, path: Path, identity: str) -> None:
+    tensors, notes = read_checkpoint(path)
+    if notes["identity"] != identity:
+        raise BadValue(
+            "the checkpoint of this very run",
+            f"{path} of other data, seed or settings",
+            "remove it, or fit elsewhere",
+        )
+    run.module.load_state_dict(_part(tensors, "module."))
+    run.best = _part(tensors, "best.")
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in _part(tensors, "optimizer.").items():
+        index, key = name.split(".")
+        moments.setdefault(int(index), {})[key] = tensor
+    groups = run.optimizer.state_dict()["param_groups"]
+    run.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    history = tuple(tuple(entry) for entry in notes["state"].pop("evaluations"))
+    run.state = State(**notes["state"], evaluations=history)
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+class _Speed:
+    """Steps per second since the start, and when to report next."""
+
+    def __init__(self, step: int) -> None:
+        self.first = step
+        self.started = self.reported = time.monotonic()
+
+    def due(self) -> bool:
+        return time.monotonic() - self.reported > 0.5
+
+    def report(self, run: _Run) -> Report:
+        self.reported = time.monotonic()
+        state = run.state
+        rate = (state.step - self.first) / max(1e-9, self.reported - self.started)
+        last = state.evaluations[-1] if state.evaluations else (0, math.nan, math.nan)
+        return Report(
+            step=state.step,
+            steps=state.end,
+            loss=run.running / run.counted if run.counted else last[1],
+            validation=last[2],
+            rate=rate,
+            seconds_left=(state.end - state.step) / max(1e-9, rate),
+        )
