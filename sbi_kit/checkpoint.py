@@ -29,7 +29,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and notes that `write_checkpoint` wrote.
 
     Raises:
-        BadValue: The file is no such file, or was truncated or edited.
+        BadValue: The file is no such file, or was truncated.
     """
     try:
         with safe_open(path, framework="pt") as file:

@@ -139,10 +139,10 @@ def expect_finite(name: str, array: Array, columns: Sequence[str], *, do: str) -
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         *row, column = (int(i) for i in bad[0])
-        place = f"row {row[0] if len(row) == 1 else tuple(row)} " if row else ""
+        place = f"row {row[0] if len(row) == 1 else tuple(row)} of " if row else ""
         raise BadValue(
             f"{name} without NaN or inf",
-            f"{array[tuple(bad[0])]} at {place}of column {columns[column]!r}",
+            f"{array[tuple(bad[0])]} at {place}column {columns[column]!r}",
             do,
         )
     return array

@@ -247,10 +247,18 @@ def _by_name(frame: Any, columns: tuple[str, ...]) -> Array:
 
 def _column(name: str, values: Any) -> Array:
     column = np.atleast_1d(np.asarray(values))
+    if column.ndim > 1:
+        raise BadValue(
+            f"one column {name!r}",
+            f"an array of shape {show_shape(column.shape)}",
+            "pass one value per observation under a name of its own",
+        )
     try:
+        if column.dtype.kind in "mM":  # dates, which numpy would count in nanoseconds
+            raise TypeError(column.dtype)
         return column.astype(np.float64)
     except (TypeError, ValueError):
-        row = next(i for i, value in enumerate(column) if not _is_number(value))
+        row = next((i for i, value in enumerate(column) if not _is_number(value)), 0)
         raise BadType(
             f"numbers in column {name!r}",
             f"{column[row]!r} at row {row}",

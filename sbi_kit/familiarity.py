@@ -48,13 +48,14 @@ class Familiarity:
         """Share of simulations that are as unlike the others, shape (b,)."""
         m = len(self.scores)
         count = np.searchsorted(self.scores, score, side="left")
-        empirical = (1 + m - count) / (1 + m)
+        empirical: Array = (1 + m - count) / (1 + m)
         start = max(0, m - max(2, math.ceil(_TAIL * m)))
         edge, beyond = self.scores[start], self.scores[start + 1 :]
         # Where held-out scores are tied there is no tail to fit.
-        mean_excess = max(1e-3, float(np.mean(np.log(beyond / edge)))) if edge > 0 else math.inf
-        with np.errstate(divide="ignore", invalid="ignore"):
-            tail = (m - start) / m * np.exp(-np.log(score / edge) / mean_excess)
+        if edge == 0 or not len(beyond):
+            return empirical
+        mean_excess = max(1e-3, float(np.mean(np.log(beyond / edge))))
+        tail = (m - start) / m * np.exp(-np.log(np.maximum(score, edge) / edge) / mean_excess)
         return np.where(score > self.scores[-1], np.minimum(empirical, tail), empirical)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:

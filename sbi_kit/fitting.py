@@ -7,6 +7,7 @@ arXiv:2003.06281): summary network and flow are learned jointly, by one loss.
 
 import hashlib
 import json
+import math
 import warnings
 from dataclasses import asdict
 from os import PathLike
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from sbi_kit.bank import Bank, usable_rows
 from sbi_kit.batches import BankBatches
-from sbi_kit.checks import BadValue, expect_integer, expect_name, expect_number
+from sbi_kit.checks import BadType, BadValue, expect_integer, expect_name, expect_number
 from sbi_kit.contracts import IntArray
 from sbi_kit.encoder import Encoder, as_rows, row_columns
 from sbi_kit.familiarity import fit_familiarity
@@ -30,7 +31,7 @@ from sbi_kit.summary.standardize import Standardizer, constant_columns, fit_stan
 from sbi_kit.train import Progress, Recipe, State, train
 
 _FEWEST, _FEW = 50, 1_000  # simulations without which fitting makes no sense, or little
-_PASSES, _STEPS = 12, 2_000  # default length: this many passes, and this many steps at least
+_PASSES, _FEWEST_STEPS, _MOST_STEPS = 12, 2_000, 5_000  # default length of a training
 _EVALUATIONS = 25  # of the validation split, over the whole training
 _SAMPLE = 5_000  # simulations that stand for all where statistics are taken
 
@@ -58,8 +59,8 @@ def fit(
         bank: The simulations.
         seed: Seed of the split, the weights and the order of batches; same seed, same posterior.
         summary: "identity", "deep_set", "gru" or "lstm"; None takes what suits the layout.
-        epochs: Passes through the training rows at most; None makes it 12, or 2,000 steps if that
-            is more. Training stops earlier where validation stops improving.
+        epochs: Passes through the training rows at most; None makes it 12, but 2,000 steps at
+            least and 5,000 at most. Training stops earlier where validation stops improving.
         batch_size: Simulations per step; None makes it a fortieth of the bank, from 32 to 256.
         learning_rate: The highest rate of the schedule.
         patience: Evaluations (25 in a whole training) without improvement before stopping.
@@ -81,6 +82,9 @@ def fit(
     Warns:
         UserWarning: Some simulations are unusable, few, or have a constant column.
     """
+    if not isinstance(bank, Bank):
+        advice = "pass what simulate or Bank.open returned"
+        raise BadType("a bank of simulations", type(bank).__name__, advice)
     share = expect_number("validation_share", validation_share, low=0.01, high=0.5)
     name = default_summary(bank.data) if summary is None else summary
     expect_name("summary network", name, SUMMARIES)
@@ -121,7 +125,7 @@ def fit(
         batches,
         recipe,
         checkpoint=None if checkpoint is None else Path(checkpoint),
-        identity=_identity(bank, rows, seed, batch_size, share, recipe, architecture),
+        identity=_identity(bank, rows, standardizer, seed, batch_size, share, recipe, architecture),
         progress=progress,
     )
     network.eval().requires_grad_(False)
@@ -192,7 +196,7 @@ def _standardise(bank: Bank, training: IntArray, summary: str) -> Standardizer:
 
 def _recipe(per_pass: int, epochs: int | None, learning_rate: float, patience: int) -> Recipe:
     if epochs is None:
-        steps = max(_PASSES * per_pass, _STEPS)
+        steps = min(max(_PASSES * per_pass, _FEWEST_STEPS), _MOST_STEPS)
     else:
         steps = expect_integer("epochs", epochs, low=1) * per_pass
     return Recipe(
@@ -203,13 +207,16 @@ def _recipe(per_pass: int, epochs: int | None, learning_rate: float, patience: i
     )
 
 
-def _identity(bank: Bank, rows: IntArray, *settings: Any) -> str:
+def _identity(bank: Bank, rows: IntArray, standardizer: Standardizer, *settings: Any) -> str:
     """A digest of all that the trained weights depend on."""
     plain = [asdict(part) if hasattr(part, "__dataclass_fields__") else part for part in settings]
     text = json.dumps([bank.header, plain], sort_keys=True)
     digest = hashlib.sha256(text.encode())
     digest.update(rows.tobytes())
     digest.update(bank.theta.tobytes())
+    # Two simulators of one name have the same parameters; what tells their data apart is this.
+    for array in standardizer.arrays().values():
+        digest.update(array.tobytes())
     return digest.hexdigest()
 
 
@@ -234,5 +241,8 @@ def _history(
         "steps_done": state.step,
         "best_step": state.best_step,
         "validation_loss": state.best,
-        "evaluations": [list(entry) for entry in state.evaluations],
+        "evaluations": [
+            [value if math.isfinite(value) else None for value in entry]
+            for entry in state.evaluations
+        ],
     }

@@ -16,18 +16,24 @@ matrix product (the projection), and broadcast over draws.
 """
 
 import math
+from typing import cast
 
 import torch
 from nflows.distributions.normal import StandardNormal
 from nflows.flows.base import Flow
 from nflows.transforms.base import Transform
-from nflows.transforms.splines.rational_quadratic import unconstrained_rational_quadratic_spline
+from nflows.transforms.splines.rational_quadratic import (
+    DEFAULT_MIN_DERIVATIVE,
+    unconstrained_rational_quadratic_spline,
+)
 from torch import Tensor, nn
 from torch.nn import functional
 
 _CLAMP = 1.9  # |log scale| of one coupling, as in the 2019 paper
+_STEEPEST = 15.0  # |log scale| of the triangular step: three million times narrower than the prior
 _BINS = 16
 _TAIL = 5.0  # z beyond which the spline is the identity
+_UNIT_SLOPE = math.log(math.exp(1 - DEFAULT_MIN_DERIVATIVE) - 1)  # what nflows makes a slope of 1
 
 
 class TriangularAffine(Transform):  # type: ignore[misc]  # nflows is untyped
@@ -39,7 +45,8 @@ class TriangularAffine(Transform):  # type: ignore[misc]  # nflows is untyped
         super().__init__()
         self.d = d
         self.context_size = 2 * d + d * (d - 1) // 2
-        self.register_buffer("below", torch.tril_indices(d, d, -1), persistent=False)
+        below = torch.tril_indices(d, d, -1, device="cpu")  # torch takes a second for it on "meta"
+        self.register_buffer("below", below, persistent=False)
 
     def forward(self, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_scale, lower = self._parts(context)
@@ -63,7 +70,8 @@ class TriangularAffine(Transform):  # type: ignore[misc]  # nflows is untyped
         )
         lower = entries.new_zeros(*entries.shape[:-1], self.d, self.d)
         lower[..., self.below[0], self.below[1]] = entries
-        return mean, log_scale, lower
+        # Beyond the bounds float32 overflows, for data unlike any that were simulated.
+        return mean, log_scale.clamp(-_STEEPEST, _STEEPEST), lower
 
 
 class AffineCoupling(Transform):  # type: ignore[misc]
@@ -103,7 +111,10 @@ class AffineCoupling(Transform):  # type: ignore[misc]
 
 
 class Spline(Transform):  # type: ignore[misc]
-    """Monotone rational-quadratic spline of each component, its knots from the context."""
+    """Monotone rational-quadratic spline of each component, its knots from the context.
+
+    A context of zeros gives the identity.
+    """
 
     def __init__(self, d: int) -> None:
         super().__init__()
@@ -124,7 +135,7 @@ class Spline(Transform):  # type: ignore[misc]
             inputs.double(),
             widths,
             heights,
-            slopes,
+            slopes + _UNIT_SLOPE,
             inverse=inverse,
             tails="linear",
             tail_bound=_TAIL,
@@ -174,12 +185,23 @@ class ConditionalFlow(nn.Module):
         steps = Steps([TriangularAffine(d), *bends])
         projection = nn.Linear(features, sum(steps.sizes))
         with torch.no_grad():
-            placing = slice(0, steps.sizes[0])
-            projection.weight[placing] *= 0.1
-            projection.bias[placing] = 0.0
+            # Couplings start as the identity whatever their context; the other steps at zero.
+            near_zero = slice(0, steps.sizes[0] if d > 1 else None)
+            projection.weight[near_zero] *= 0.1
+            projection.bias[near_zero] = 0.0
         self.d = d
         self.flow = Flow(steps, StandardNormal([d]), embedding_net=projection)
-        self.steps, self.projection = steps, projection
+
+    # Properties, because a module with two names would be written to files twice.
+    @property
+    def steps(self) -> Steps:
+        """The transforms from u to z."""
+        return cast(Steps, self.flow._transform)
+
+    @property
+    def projection(self) -> nn.Linear:
+        """The map of features to the context of all steps."""
+        return cast(nn.Linear, self.flow._embedding_net)
 
     def log_prob(self, u: Tensor, features: Tensor) -> Tensor:
         """log q(u | features) of u (b, d), shape (b,)."""

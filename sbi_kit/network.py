@@ -14,6 +14,8 @@ from sbi_kit.flow import ConditionalFlow
 from sbi_kit.summary import SUMMARIES
 from sbi_kit.summary.gated import GatedBlock
 
+_WIDEST, _DEEPEST = 1_000_000, 500
+
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
@@ -43,8 +45,8 @@ class Architecture:
         expect_name("summary network", self.summary, SUMMARIES)
         for name, value in asdict(self).items():
             if name != "summary":
-                # The upper bound keeps a damaged file from asking for all memory.
-                expect_integer(name, value, low=1, high=1_000_000)
+                most = _DEEPEST if name in ("trunk", "blocks") else _WIDEST
+                expect_integer(name, value, low=1, high=most)
 
 
 class Network(nn.Module):
@@ -66,7 +68,13 @@ class Network(nn.Module):
 
 
 def build_network(sizes: Architecture, seed: int) -> Network:
-    """A new network; torch's global generator is left as it was."""
+    """A new network in float32; torch's global generator and default type are left as they were."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Network(sizes)
+        return Network(sizes).float()
+
+
+def shapes_of(sizes: Architecture) -> dict[str, torch.Size]:
+    """The shape of each weight of a network, found without making room for them."""
+    with torch.device("meta"):
+        return {name: tensor.shape for name, tensor in Network(sizes).state_dict().items()}

@@ -9,6 +9,7 @@ flow. Draws are u ~ q mapped back through the prior, so they never leave its sup
 import math
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from os import PathLike
@@ -29,15 +30,17 @@ from sbi_kit.encoder import Encoder
 from sbi_kit.familiarity import Familiarity
 from sbi_kit.flow import ConditionalFlow
 from sbi_kit.inference import infer
-from sbi_kit.network import Architecture, build_network
+from sbi_kit.network import Architecture, build_network, shapes_of
 from sbi_kit.posterior_file import read_posterior, write_posterior
 from sbi_kit.prior import Prior, prior_from_dict, prior_to_dict
-from sbi_kit.registry import load_simulator, simulator_names
+from sbi_kit.registry import PluginError, load_simulator, simulator_names
 from sbi_kit.seeds import numpy_stream
 from sbi_kit.simulator import describe
 from sbi_kit.summary.standardize import Standardizer
 
 _CHUNK = 8_192  # draws per pass through the flow, whose activations then stay in cache
+_MISFITS = ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
+_RESTORE = "restore it from a copy or fit again"
 _UNFAMILIAR = 0.01  # p-value, corrected for the number of datasets, below which to warn
 
 
@@ -86,7 +89,7 @@ class NeuralPosterior:
             UserWarning: A dataset is larger or smaller than any trained on, or unlike all of them.
         """
         size = expect_integer("draws", draws, low=1)
-        features = self._features(x)
+        features = self.encoder.encode(self._read(x))
         rng = numpy_stream(seed, "posterior")
         d = len(self.prior.names)
         theta = np.empty((len(features), size, d))
@@ -114,11 +117,12 @@ class NeuralPosterior:
         Raises:
             BadValue, BadType: As for `sample`, or theta has another shape or holds NaN.
         """
-        features = self._features(x)
+        features = self.encoder.encode(self._read(x))
         points = self._expect_theta(theta, len(features))
-        single = points.ndim == 2
-        points = points[:, None] if single else points
         log_prior = self.prior.log_prob(points)
+        single = points.ndim == 2
+        if single:
+            points, log_prior = points[:, None], log_prior[:, None]
         inside = np.isfinite(log_prior)
         u = np.zeros_like(points)
         u[inside] = self.prior.whiten(points[inside])
@@ -163,8 +167,7 @@ class NeuralPosterior:
             UserWarning: As for `sample`; or the simulator is not installed here, so that
                 posterior_predictive is left out.
         """
-        observed = read(x, self.data)
-        self._screen(observed)
+        observed = self._read(x)
         if model is None and expect_integer("predictive", predictive, low=0):
             model = self._find_model()
         return infer(
@@ -211,13 +214,12 @@ class NeuralPosterior:
         """The conditional density of whitened parameters."""
         return self.encoder.network.flow
 
-    @torch.inference_mode()
-    def _features(self, x: Any) -> Tensor:
-        """What the flow is conditioned on, shape (b, width); the door for all data."""
+    def _read(self, x: Any) -> Datasets:
+        """The door for all data."""
         observed = read(x, self.data)
         if not isinstance(x, Datasets):  # those come from a bank or were screened before
             self._screen(observed)
-        return self.encoder.encode(observed)
+        return observed
 
     def _screen(self, x: Datasets) -> None:
         """Warn of datasets of untrained size and of those unlike all simulations."""
@@ -257,9 +259,11 @@ class NeuralPosterior:
             return self.model
         name, settings = self.simulator["name"], self.simulator["settings"]
         if name in simulator_names() and settings is not None:
-            model = load_simulator(name, settings)
-            if describe(model) == self.simulator and model.prior == self.prior:
-                return model
+            # One that cannot be built any more must not cost the inference.
+            with suppress(BadInput, PluginError):
+                model = load_simulator(name, settings)
+                if describe(model) == self.simulator and model.prior == self.prior:
+                    return model
         warnings.warn(
             f"The simulator {name!r} of this posterior is not installed here, or differs; "
             "posterior_predictive is left out, so pass model= to replicate data.",
@@ -279,30 +283,36 @@ def load(path: str | PathLike[str]) -> NeuralPosterior:
     document, tensors = read_posterior(folder)
     try:
         return _rebuild(document, tensors)
-    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+    except _MISFITS as error:
         text = str(error) if isinstance(error, BadInput) else type(error).__name__
         raise BadValue(
             f"a posterior in {folder} whose parts fit each other",
             " ".join(text.split()),
-            "it was edited or damaged, so restore it from a copy or fit again",
+            f"it was edited or damaged, so {_RESTORE}",
         ) from error
 
 
 def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> NeuralPosterior:
+    prior, data = prior_from_dict(document["prior"]), layout_from_dict(document["data"])
     architecture = Architecture(**document["architecture"])
-    network = build_network(architecture, seed=0)
-    network.load_state_dict(_part(tensors, "network"))
-    network.eval().requires_grad_(False)
+    weights = _part(tensors, "network")
     arrays = {
         part: {name: tensor.numpy() for name, tensor in _part(tensors, part).items()}
         for part in ("standardizer", "familiarity")
     }
-    data = layout_from_dict(document["data"])
     standardizer = Standardizer(**arrays["standardizer"])
-    if standardizer.features != architecture.inputs:
-        raise ValueError("standardizer")
+    have = {name: tensor.shape for name, tensor in weights.items()}
+    if (
+        architecture.parameters != len(prior.names)
+        or architecture.inputs != standardizer.features
+        or have != shapes_of(architecture)
+    ):
+        raise BadValue("an architecture of the prior's and the weights' sizes", "another", _RESTORE)
+    network = build_network(architecture, seed=0)
+    network.load_state_dict(weights)
+    network.eval().requires_grad_(False)
     return NeuralPosterior(
-        prior=prior_from_dict(document["prior"]),
+        prior=prior,
         data=data,
         simulator=document["simulator"],
         architecture=architecture,
@@ -319,7 +329,7 @@ def _part(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
 
 def _pieces(b: int, draws: int) -> Iterator[tuple[slice, list[slice]]]:
     """Some datasets at a time, and their draws at a time, so that a piece has _CHUNK rows."""
-    datasets = max(1, _CHUNK // draws)
+    datasets = max(1, _CHUNK // max(1, draws))
     for row in range(0, b, datasets):
         parts = [slice(start, start + _CHUNK) for start in range(0, draws, _CHUNK)]
         yield slice(row, row + datasets), parts

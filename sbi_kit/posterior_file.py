@@ -39,11 +39,11 @@ def expect_free(folder: Path, *, overwrite: bool) -> None:
                 "choose another, or pass overwrite=True (--overwrite)",
             )
         return
-    # What an interrupted fit left behind may stay: a checkpoint, its bank, hidden temporary files.
+    # What an interrupted fit left behind may stay: a checkpoint, and hidden files and folders.
     others = [
         entry.name
         for entry in (folder.iterdir() if folder.exists() else ())
-        if entry.name not in (CHECKPOINT, WEIGHTS, "bank") and not entry.name.startswith(".")
+        if entry.name not in (CHECKPOINT, WEIGHTS) and not entry.name.startswith(".")
     ]
     if others:
         raise BadValue(
@@ -62,7 +62,6 @@ def write_posterior(
         BadValue: As for `expect_free`.
     """
     expect_free(folder, overwrite=overwrite)
-    folder.mkdir(parents=True, exist_ok=True)
     weights = safetensors.torch.save({name: t.detach().contiguous() for name, t in tensors.items()})
     full = {
         "format": FORMAT,
@@ -71,8 +70,10 @@ def write_posterior(
         "weights": hashlib.sha256(weights).hexdigest(),
     }
     full["digest"] = _digest(full)
+    text = json.dumps(full, indent=1, allow_nan=False) + "\n"
+    folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / WEIGHTS, weights)
-    write_whole(folder / DOCUMENT, (json.dumps(full, indent=1, allow_nan=False) + "\n").encode())
+    write_whole(folder / DOCUMENT, text.encode())
 
 
 def read_posterior(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -142,11 +142,12 @@ def _expect_mapping(settings: object) -> dict[str, Any]:
 def _build(name: str, owner: str, target: Any, settings: dict[str, Any]) -> Any:
     """The simulator that an entry point's target stands for."""
     finished = not inspect.isclass(target) and (not callable(target) or hasattr(target, "simulate"))
-    _expect_settings(name, {} if finished else _parameters(target), settings)
+    parameters = {} if finished else _parameters(target)
+    _expect_settings(name, parameters, settings)
     if finished:
         return target
     try:
-        return target(**settings)
+        return target(**_with_tuples(parameters or {}, settings))
     except (LookupError, TypeError, ValueError) as error:
         raise BadValue(
             f"settings that simulator {name!r} accepts",
@@ -158,6 +159,14 @@ def _build(name: str, owner: str, target: Any, settings: dict[str, Any]) -> Any:
             f"Simulator {name!r} of {owner} could not be built with settings {settings!r} "
             f"({_text(error)}); repair that distribution."
         ) from error
+
+
+def _with_tuples(
+    parameters: dict[str, inspect.Parameter], settings: dict[str, Any]
+) -> dict[str, Any]:
+    """JSON has no tuples: a list becomes one where the setting's default is one."""
+    tuples = {key for key, value in parameters.items() if isinstance(value.default, tuple)}
+    return {k: tuple(v) if k in tuples and isinstance(v, list) else v for k, v in settings.items()}
 
 
 def _parameters(target: Any) -> dict[str, inspect.Parameter] | None:

@@ -13,7 +13,7 @@ from itertools import combinations, product
 from typing import Any, cast
 
 import numpy as np
-from scipy.stats import kstest, norm
+from scipy.special import ndtri
 
 from sbi_kit.checks import (
     BadInput,
@@ -24,7 +24,7 @@ from sbi_kit.checks import (
     show_shape,
 )
 from sbi_kit.contracts import Array, Prior, Simulator
-from sbi_kit.data import AnyLayout, Vector, read
+from sbi_kit.data import AnyLayout, Exchangeable, Vector, read
 from sbi_kit.registry import expect_simulator
 from sbi_kit.seeds import numpy_stream
 
@@ -44,8 +44,9 @@ def check_simulator(model: Simulator, *, datasets: int = 200, seed: int = 0) -> 
     N(0, I). Then, for b = 1, 2, 7 and the smallest and largest n: data are an array of the right
     shape, the same rng state gives the same data, theta is left as it was, and the global
     generators of numpy and `random` are neither changed nor used. At most 20 % of the datasets
-    hold NaN or infinity, another rng gives other data, other parameters give other data, and
-    datasets of one batch do not share random numbers.
+    hold NaN or infinity, another rng gives other data, other parameters give other data, datasets
+    of one batch do not share random numbers, and where the layout says `nested`, parts of large
+    datasets have the means and sds of small ones.
 
     Args:
         model: The simulator, an instance.
@@ -81,6 +82,7 @@ def check_simulator(model: Simulator, *, datasets: int = 200, seed: int = 0) -> 
         _check_failures(model, theta, n, seed)
         _check_dependence(model, theta, n, seed)
     _check_streams(model, theta[:8], largest, seed)
+    _check_nested(model, theta, seed)
 
 
 def _check_prior(prior: Prior, seed: int) -> None:
@@ -128,6 +130,8 @@ def _expect_support(prior: Prior, theta: Array, log_prob: Array, what: str) -> N
 
 def _check_standard_normal(u: Array, names: tuple[str, ...]) -> None:
     """Each whitened parameter is N(0, 1) and no two are correlated, by Bonferroni's bound."""
+    from scipy.stats import kstest  # most of a second, so not before it is needed
+
     tests = len(names) * (len(names) + 1) / 2
     do = "make whiten the map from this prior to N(0, I)"
     for name, column in zip(names, u.T, strict=True):
@@ -136,7 +140,7 @@ def _check_standard_normal(u: Array, names: tuple[str, ...]) -> None:
             moments = f"mean {column.mean():.3g} and sd {column.std():.3g} for {name} (p = {p:.0e})"
             raise BadValue("whitened draws of the prior that are N(0, 1)", moments, do)
     # Fisher's transformed correlation is close to N(0, 1 / (draws - 3)).
-    bound = np.tanh(norm.isf(_FALSE_ALARM / tests / 2) / np.sqrt(len(u) - 3))
+    bound = np.tanh(-ndtri(_FALSE_ALARM / tests / 2) / np.sqrt(len(u) - 3))
     for (i, first), (j, second) in combinations(enumerate(names), 2):
         r = float(np.corrcoef(u[:, i], u[:, j])[0, 1])
         if abs(r) > bound:
@@ -152,7 +156,7 @@ def _check_density(prior: Prior, u: Array) -> None:
     upper, lower = prior.unwhiten(u + shift), prior.unwhiten(u - shift)
     _expect_result("prior.unwhiten(u) with two leading axes", upper, (d, b, d))
     log_det = np.linalg.slogdet((upper - lower).swapaxes(0, 1) / (2 * step))[1]
-    implied = norm.logpdf(u).sum(axis=1) - log_det
+    implied = -0.5 * (u**2 + np.log(2 * np.pi)).sum(axis=1) - log_det
     theta = prior.unwhiten(u)
     gap = prior.log_prob(theta) - implied
     worst = int(np.argmax(np.abs(gap)))
@@ -235,6 +239,27 @@ def _check_streams(model: Simulator, theta: Array, n: int, seed: int) -> None:
     if within >= replicates // 2 and across == 0:
         got = f"{within} pairs of {replicates} replicates equal in every number"
         raise BadValue("datasets of one batch that share no random numbers", got, _RNG_ADVICE)
+
+
+def _check_nested(model: Simulator, theta: Array, seed: int) -> None:
+    """The first rows of large datasets are distributed as small datasets, if that is declared."""
+    from scipy.stats import ks_2samp
+
+    layout = model.data
+    low, high = layout.n_range
+    if not (isinstance(layout, Exchangeable) and layout.nested and low < high):
+        return
+    part = _simulate(model, theta, high, numpy_stream(seed, "check: nested", high))[:, :low]
+    small = _simulate(model, theta, low, numpy_stream(seed, "check: nested", low))
+    for moment in (np.mean, np.std):
+        for name, ours, theirs in zip(
+            layout.columns, moment(part, axis=1).T, moment(small, axis=1).T, strict=True
+        ):
+            p = float(ks_2samp(ours[np.isfinite(ours)], theirs[np.isfinite(theirs)]).pvalue)
+            if p < _FALSE_ALARM / (2 * len(layout.columns)):
+                got = f"another distribution of the {moment.__name__} of {name!r} (p = {p:.0e})"
+                wanted = f"the first {low} of {high} observations to be like a dataset of {low}"
+                raise BadValue(wanted, got, "shuffle the rows, or declare nested=False")
 
 
 def _equal(a: Array, b: Array) -> bool:

@@ -175,8 +175,8 @@ def train(
         The final state, with the history of losses.
 
     Raises:
-        BadValue: The loss stayed non-finite after the rate was cut, with the batch's rows; or the
-            checkpoint is of another run.
+        BadValue: The loss stayed non-finite after the rate was cut, with the batch's rows; no
+            validation loss was finite; or the checkpoint is of another run.
     """
     optimizer = torch.optim.AdamW(
         module.parameters(),
@@ -185,8 +185,10 @@ def train(
         fused=True,
     )
     run = _Run(module, optimizer, loss, batches, recipe, State(step=0, end=recipe.steps))
-    if checkpoint is not None and checkpoint.exists():
-        _resume(run, checkpoint, identity)
+    if checkpoint is not None:
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        if checkpoint.exists():
+            _resume(run, checkpoint, identity)
     if not run.best:
         run.best = _copy_weights(module)
     speed = _Speed(run.state.step)
@@ -200,11 +202,18 @@ def train(
                 _save(run, checkpoint, identity)
         if progress is not None and (due or speed.due()):
             progress(speed.report(run))
+    if not math.isfinite(run.state.best):
+        raise BadValue(
+            "a finite validation loss",
+            f"none in {len(run.state.evaluations)} evaluations",
+            "look at the simulations for extreme values, or lower learning_rate",
+        )
     module.load_state_dict(run.best)
     module.eval()
     return run.state
 
 
+@torch.enable_grad()  # whatever the caller's mode
 def _step(run: _Run) -> None:
     for group in run.optimizer.param_groups:
         group["lr"] = run.state.learning_rate(run.recipe)

@@ -330,3 +330,22 @@ def test_coarse_data_of_few_datasets_raise_no_false_alarm():
 def test_too_few_datasets_are_refused():
     with pytest.raises(BadValue, match="datasets as an integer >= 20; got 3"):
         check_simulator(Shift(), datasets=3)
+
+
+class Ranked:
+    """Each observation is a rank in its own dataset, so a part of one is no dataset."""
+
+    prior = Prior(scale=Uniform(1, 2))
+
+    def __init__(self, nested):
+        self.data = Exchangeable(columns=("rank",), n=(5, 50), nested=nested)
+
+    def simulate(self, theta, rng, n):
+        noise = rng.standard_normal((len(theta), n))
+        return (np.argsort(np.argsort(noise, axis=1), axis=1) * theta)[:, :, None]
+
+
+def test_parts_of_datasets_must_be_datasets_where_that_is_declared():
+    with pytest.raises(BadValue, match=r"first 5 of 50 observations.*mean of 'rank'.*nested=False"):
+        check_simulator(Ranked(nested=True))
+    check_simulator(Ranked(nested=False))

@@ -157,13 +157,13 @@ class Verdict:
 
     def __str__(self) -> str:
         width = max(9, *(len(name) for name in self.names))
-        head = "p-value  inside band  coverage 50 %  coverage 90 %  calibration error     R²"
+        head = "p-value  inside band  cover 50 %  cover 90 %  cal. error     R²"
         half, most = self.coverage.at(0.5), self.coverage.at(0.9)
         lines = [f"{'parameter':<{width}}  {head}"]
         for i, (name, ok) in enumerate(self.passed_by_parameter.items()):
             lines.append(
                 f"{name:<{width}}  {self.p_values[i]:>7.2g}  {'yes' if ok else 'NO':>11}"
-                f"  {half[i]:>13.3f}  {most[i]:>13.3f}  {self.coverage.error[i]:>17.3f}"
+                f"  {half[i]:>10.3f}  {most[i]:>10.3f}  {self.coverage.error[i]:>10.3f}"
                 f"  {self.r2[i]:>5.3f}"
             )
         score = f"log score {self.log_score:.3f} ± {self.log_score_error:.3f} nats"

@@ -26,7 +26,7 @@ def _recurrent(cell: str) -> Callable[..., nn.Module]:
 SUMMARIES: dict[str, Callable[..., nn.Module]] = {
     "identity": lambda inputs, width, hidden, longest: Identity(inputs, width),  # noqa: ARG005
     "deep_set": lambda inputs, width, hidden, longest: DeepSet(  # noqa: ARG005
-        inputs, width, hidden=hidden, blocks=1
+        inputs, width, hidden=hidden
     ),
     **{cell: _recurrent(cell) for cell in CELLS},
 }
@@ -36,6 +36,7 @@ def default_summary(layout: AnyLayout) -> str:
     """The summary that suits a layout."""
     if isinstance(layout, Exchangeable):
         return "deep_set"
+    if isinstance(layout, Vector):
+        return "identity"
     low, high = layout.n_range
-    fixed = isinstance(layout, Vector) or low == high
-    return "identity" if fixed and high * len(layout.columns) <= _SHORT else "gru"
+    return "identity" if low == high and high * len(layout.columns) <= _SHORT else "gru"

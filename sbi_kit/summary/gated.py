@@ -5,8 +5,11 @@ is the identity near zero, so that products such as x_i x_j are exact, and satur
 an outlier is not squared again in every layer.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 _BOUND = 4.0
 
@@ -19,8 +22,7 @@ class Gated(nn.Module):
         self.linear = nn.Linear(inputs, 2 * outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        value, gate = self.linear(x).chunk(2, dim=-1)
-        return gated(value, gate)
+        return gated(self.linear(x))
 
 
 class GatedBlock(nn.Module):
@@ -43,6 +45,31 @@ class GatedBlock(nn.Module):
         return x + residual
 
 
-def gated(value: Tensor, gate: Tensor) -> Tensor:
-    """value * gate for gates well below the bound, value * ±bound for gates far above."""
-    return value * gate * torch.rsqrt(1 + (gate / _BOUND).square())
+class _Gate(torch.autograd.Function):
+    """value * gate / sqrt(1 + (gate / bound)²) of linear (..., 2 h), in few passes over memory."""
+
+    @staticmethod
+    def forward(ctx: Any, linear: Tensor) -> Tensor:
+        value, gate = linear.chunk(2, dim=-1)
+        damping = gate.square().mul_(_BOUND**-2).add_(1.0).rsqrt_()
+        ctx.save_for_backward(linear, damping)
+        return (value * gate).mul_(damping)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        linear, damping = ctx.saved_tensors
+        value, gate = linear.chunk(2, dim=-1)
+        damped = grad * damping
+        result = torch.empty_like(linear)
+        of_value, of_gate = result.chunk(2, dim=-1)
+        torch.mul(damped, gate, out=of_value)
+        # d/dg [g / sqrt(1 + (g / c)²)] = (1 + (g / c)²)^(−3/2), the damping cubed.
+        torch.mul(damped.mul_(value), damping.square(), out=of_gate)
+        return result
+
+
+def gated(linear: Tensor) -> Tensor:
+    """Values times saturating gates, the two halves of linear (..., 2 h); shape (..., h)."""
+    product: Tensor = _Gate.apply(linear)  # type: ignore[no-untyped-call]
+    return product

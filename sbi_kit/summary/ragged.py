@@ -14,10 +14,10 @@ def mask_of(x: Tensor, n: Tensor) -> Tensor:
 
 def mean_over(x: Tensor, n: Tensor) -> Tensor:
     """Mean over the true observations, (b, n, f) to (b, f), as one matrix product."""
-    weights = mask_of(x, n) / n[:, None]  # (b, n)
-    return torch.bmm(weights.to(x.dtype)[:, None], x)[:, 0]
+    weights = mask_of(x, n).to(x.dtype) / n[:, None]  # (b, n)
+    return torch.bmm(weights[:, None], x)[:, 0]
 
 
-def log_size(n: Tensor) -> Tensor:
-    """log n as a feature of order one, (b,) to (b, 1)."""
-    return n.to(torch.get_default_dtype()).log()[:, None] / 2 - 2
+def log_size(x: Tensor, n: Tensor) -> Tensor:
+    """log n as a feature of order one and of x's type, (b,) to (b, 1)."""
+    return n.to(x.dtype).log()[:, None] / 2 - 2

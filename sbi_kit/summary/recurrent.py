@@ -42,11 +42,11 @@ class Recurrent(nn.Module):
     def forward(self, x: Tensor, n: Tensor) -> Tensor:
         mask = mask_of(x, n)[..., None]  # (b, n, 1)
         channels = torch.cat([x.masked_fill(~mask, 0.0), mask.to(x.dtype)], dim=-1)
-        value, gate = self.convolution(channels.mT).mT.chunk(2, dim=-1)
+        windows = gated(self.convolution(channels.mT).mT)  # (b, steps, hidden)
         steps = torch.div(n - 1, self.stride, rounding_mode="floor") + 1  # (b,)
-        states = self.cell(gated(value, gate))[0]  # (b, steps, hidden)
+        states = self.cell(windows)[0]  # (b, steps, hidden)
         last = states.gather(1, (steps - 1)[:, None, None].expand(-1, 1, states.shape[-1]))[:, 0]
         # The cell reads forwards, so states up to `steps` know nothing of the padding after them.
-        parts = [last, mean_over(states, steps), log_size(n)]
+        parts = [last, mean_over(states, steps), log_size(x, n)]
         features: Tensor = self.mix(torch.cat(parts, dim=-1))
         return features

@@ -10,8 +10,6 @@ Both are printed beside the published figures. Under a minute on one core:
     python tests/benchmarks/influenza_reference.py
 """
 
-# ruff: noqa: T201 (a script: its output is the table)
-
 import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.stats import expon, nbinom, truncnorm

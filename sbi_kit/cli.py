@@ -1,0 +1,259 @@
+"""The command line: `sbi-kit list | simulate | fit | sample | check`.
+
+Each command calls the functions that a notebook would call, with the same seeds, so it gives the
+same numbers. Heavy libraries are imported inside the commands, so that help and names are there at
+once. Exit codes are those of `sbi_kit.exits`.
+"""
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sbi_kit import console, exits, options
+
+DEFAULT_SIMULATIONS = 200_000
+_DATASETS, _DRAWS = 500, 500  # of a calibration check
+_BANK = ".bank"  # in the posterior's directory until it is done
+_TABLE = 4_000  # draws behind a table of means and intervals
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command line, by default the process's own, and exit."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    sys.exit(exits.run(cli, list(arguments) or ["--help"]))
+
+
+@click.group(context_settings={"show_default": True, "max_content_width": 100})
+@click.version_option(package_name="sbi_kit", message="sbi_kit %(version)s")
+def cli() -> None:
+    """Any simulator in, a calibrated posterior out.
+
+    Exit code 0: the work was done. 2: the input was refused. 1: something failed. 130, 143: stopped
+    by Ctrl-C or SIGTERM.
+    """
+
+
+@cli.command("list")
+@click.option("--verbose", "-v", is_flag=True, help="Import each one and say what it is.")
+def list_simulators(verbose: bool) -> None:
+    """List the installed simulators and their distributions.
+
+    None of them is imported, unless --verbose asks for parameters, data and settings.
+    """
+    from importlib.metadata import entry_points
+
+    from sbi_kit.registry import GROUP
+
+    points = sorted(entry_points(group=GROUP), key=lambda point: point.name)
+    owners = [(p.name, f"{p.dist.name} {p.dist.version}" if p.dist else "") for p in points]
+    if not verbose:
+        console.show_table(["simulator", "distribution"], owners, numbers=False)
+    for name, owner in owners if verbose else ():
+        console.show_facts(f"{name}  ({owner})", _facts(name))
+
+
+def _facts(name: str) -> dict[str, str]:
+    """What a simulator is; if it cannot be used, why."""
+    from sbi_kit.checks import BadInput
+    from sbi_kit.data import Exchangeable, Vector
+    from sbi_kit.registry import PluginError, load_simulator
+    from sbi_kit.simulator import describe
+
+    try:
+        model = load_simulator(name)
+        data, names, kept = model.data, model.prior.names, describe(model)["settings"] or {}
+        observed = getattr(model, "observed", None)
+    except (BadInput, PluginError) as error:
+        return {"unusable": str(error)}
+    except Exception as error:  # whatever a plugin's own properties raise
+        return {"unusable": f"{type(error).__name__}: {error}"}
+    n = "{}" if data.n_range[0] == data.n_range[1] else "{} to {}"
+    kind = "set" if isinstance(data, Exchangeable) else "series"
+    form = f"{kind} of {n.format(*data.n_range)} observations"
+    return {
+        "parameters": ", ".join(names),
+        "data": f"{'vector' if isinstance(data, Vector) else form}: {', '.join(data.columns)}",
+        "observed": "none packaged" if observed is None else "packaged",
+        "settings": ", ".join(f"{key}={json.dumps(value)}" for key, value in kept.items()),
+    }
+
+
+@cli.command()
+@click.argument("name")
+@options.number("--rows", "Simulations the bank is to have.", required=True)
+@click.option("--bank", type=options.FOLDER, required=True, help="Directory of the bank.")
+@options.workers
+@options.seed
+@options.settings
+@options.skip_failures
+def simulate(
+    name: str,
+    rows: int,
+    bank: Path,
+    workers: int,
+    seed: int,
+    settings: dict[str, Any],
+    skip_failures: bool,
+) -> None:
+    """Simulate a bank, or what is missing of one that is there.
+
+    Stopped or killed at any time, the same command goes on where it was.
+    """
+    from sbi_kit import shards, stages
+    from sbi_kit.registry import load_simulator
+
+    started = time.monotonic()
+    model = load_simulator(name, settings)
+    source = stages.Source(model=model, workers=workers, skip_failures=skip_failures)
+    found = source.fill(rows, seed=seed, path=bank)
+    kinds = {"failed": shards.FAILED, "with NaN or inf": shards.NON_FINITE}
+    counts = ", ".join(f"{(found.status == code).sum():,} {text}" for text, code in kinds.items())
+    took = console.seconds(time.monotonic() - started)
+    console.say(f"{len(found):,} rows of {name} ({counts}) in {bank} after {took}.")
+
+
+@cli.command()
+@click.argument("name")
+@click.option("--out", type=options.FOLDER, required=True, help="Directory of the posterior.")
+@options.number("--simulations", f"Simulations to train on; {DEFAULT_SIMULATIONS:,} by default.")
+@click.option("--bank", type=options.FOLDER, help="Bank to train on instead; it stays as it is.")
+@options.number(
+    "--epochs", "Passes through them at most; by default 12, within 2,000 to 5,000 steps."
+)
+@click.option("--summary", metavar="NAME", help="Summary network; by default what suits the data.")
+@options.workers
+@options.seed
+@options.settings
+@options.skip_failures
+@click.option("--overwrite", is_flag=True, help="Replace the posterior that is in --out.")
+def fit(
+    name: str,
+    out: Path,
+    simulations: int | None,
+    bank: Path | None,
+    epochs: int | None,
+    summary: str | None,
+    workers: int,
+    seed: int,
+    settings: dict[str, Any],
+    skip_failures: bool,
+    overwrite: bool,
+) -> None:
+    """Train a posterior and judge it by fresh simulations.
+
+    Ends with the posterior of the packaged data, if there are any, and the calibration verdict.
+
+    Until then OUT/.bank holds the simulations and OUT/checkpoint.safetensors the training; stopped
+    or killed at any time, the same command goes on where it was.
+    """
+    from sbi_kit import stages
+    from sbi_kit.posterior_file import CHECKPOINT, expect_free
+    from sbi_kit.registry import load_simulator
+
+    if bank is not None and simulations is not None:
+        context = click.get_current_context()
+        raise click.UsageError("--simulations and --bank exclude each other", context)
+    # A checkpoint says that this very run had begun, so what it wrote itself is no obstacle.
+    replace = overwrite or (out / CHECKPOINT).exists()
+    expect_free(out, overwrite=replace)
+    stages.expect_summary(summary)
+    model = load_simulator(name, settings)
+    source = stages.Source(model=model, workers=workers, skip_failures=skip_failures)
+    watch = stages.Watch()
+    if bank is None:
+        rows = simulations or DEFAULT_SIMULATIONS
+        found = source.fill(rows, seed=seed, path=out / _BANK)
+    else:
+        found = stages.open_bank(bank, model)
+    watch.lap("simulating")
+    posterior = stages.train(
+        found, seed=seed, summary=summary, epochs=epochs, checkpoint=out / CHECKPOINT
+    )
+    posterior.save(out, overwrite=replace)
+    watch.lap("training")
+    verdict = stages.judge(posterior, source, datasets=_DATASETS, draws=_DRAWS, seed=seed)
+    table = stages.packaged_table(posterior, model, draws=_TABLE, seed=seed)
+    watch.lap("checking")
+    if table is not None:
+        console.say(f"\nPosterior of {name} given the packaged data\n", "bold")
+        console.show_summary(table)
+    console.say(f"\nCalibration, by {_DATASETS} fresh simulations\n", "bold")
+    console.show_verdict(verdict)
+    console.say(f"\n{str(watch).capitalize()}; the posterior is in {out}.")
+    (out / CHECKPOINT).unlink()
+    if bank is None:
+        shutil.rmtree(out / _BANK)
+
+
+@cli.command()
+@click.argument("folder", metavar="DIR", type=options.FOLDER)
+@click.option("--observed", metavar="FILE.csv|packaged", required=True, help="The data.")
+@options.number("--draws", "Draws per dataset.", default=_TABLE)
+@click.option("--out", metavar="FILE.nc", type=options.FILE, required=True, help="File to write.")
+@options.seed
+@click.option("--overwrite", is_flag=True, help="Replace FILE.nc if it is there.")
+def sample(folder: Path, observed: str, draws: int, out: Path, seed: int, overwrite: bool) -> None:
+    """Infer parameters from data with the posterior in DIR.
+
+    FILE.csv holds one dataset, a row per observation, or a dataset per row where the simulator
+    gives vectors; columns are found by name. "packaged" stands for the simulator's own data.
+    FILE.nc is netCDF as ArviZ reads it.
+    """
+    from sbi_kit import stages
+    from sbi_kit.arviz_bridge import summary_table, write_netcdf
+    from sbi_kit.neural import load
+
+    started = time.monotonic()
+    stages.expect_new_file(out, overwrite=overwrite)
+    posterior = load(folder)
+    packaged = observed == "packaged"
+    data = stages.packaged_data(posterior) if packaged else stages.read_csv(observed, posterior)
+    idata = posterior.infer(data, draws=draws, seed=seed)
+    write_netcdf(idata, out)
+    console.show_summary(summary_table(idata, posterior.prior.names))
+    took = console.seconds(time.monotonic() - started)
+    console.say(f"\n{draws:,} draws are in {out} after {took}.")
+
+
+@cli.command()
+@click.argument("folder", metavar="DIR", type=options.FOLDER)
+@options.number("--datasets", "Fresh simulations.", low=2, default=_DATASETS)
+@options.number("--draws", "Draws for each of them.", low=2, default=_DRAWS)
+@click.option("--json", "report", metavar="FILE", type=options.FILE, help="File for all numbers.")
+@options.workers
+@options.seed
+@options.skip_failures
+def check(
+    folder: Path,
+    datasets: int,
+    draws: int,
+    report: Path | None,
+    workers: int,
+    seed: int,
+    skip_failures: bool,
+) -> None:
+    """Judge the posterior in DIR by simulations it was not trained on.
+
+    The exit code is 0 whatever the verdict; the file of --json, which is replaced if it is there,
+    has it as "passed".
+    """
+    from sbi_kit import stages
+    from sbi_kit.files import write_whole
+    from sbi_kit.neural import load
+
+    if report is not None:
+        stages.expect_new_file(report, overwrite=True)
+    posterior = load(folder)
+    model = stages.model_of(posterior)
+    source = stages.Source(model=model, workers=workers, skip_failures=skip_failures)
+    verdict = stages.judge(posterior, source, datasets=datasets, draws=draws, seed=seed)
+    console.show_verdict(verdict)
+    if report is not None:
+        text = json.dumps(verdict.to_dict(), indent=1, allow_nan=False) + "\n"
+        write_whole(report, text.encode())

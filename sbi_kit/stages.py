@@ -1,0 +1,200 @@
+"""The stages that commands are made of: find the simulator, simulate, train, infer, judge.
+
+Each shows its progress and calls one function of the package. A posterior is judged by simulations
+whose seed is made from the command's for that purpose alone, so they are never those of a bank.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sbi_kit import console
+from sbi_kit.bank import Bank
+from sbi_kit.checks import BadValue, expect_name
+from sbi_kit.contracts import Simulator
+from sbi_kit.registry import load_simulator
+from sbi_kit.seeds import torch_seed
+from sbi_kit.simulation import simulate
+from sbi_kit.simulator import describe
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sbi_kit.diagnostics.calibration import Verdict
+    from sbi_kit.neural import NeuralPosterior
+
+
+class Watch:
+    """Time spent in each stage; `str` of it is a list of them."""
+
+    def __init__(self) -> None:
+        self.laps: list[str] = []
+        self.since = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        """Note the time since the last lap under a name."""
+        now = time.monotonic()
+        self.laps.append(f"{name} {console.seconds(now - self.since)}")
+        self.since = now
+
+    def __str__(self) -> str:
+        return ", ".join(self.laps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A simulator, and how to run it."""
+
+    model: Simulator
+    workers: int
+    skip_failures: bool
+
+    def fill(self, rows: int, *, seed: int, path: Path | None, label: str = "simulating") -> Bank:
+        """Simulate what is missing of a bank, on disk or in memory."""
+        with console.rows_progress(label) as report:
+            return simulate(
+                self.model,
+                rows,
+                seed=seed,
+                path=path,
+                workers=self.workers,
+                skip_failures=self.skip_failures,
+                progress=report,
+            )
+
+
+def open_bank(path: Path, model: Simulator) -> Bank:
+    """A bank on disk.
+
+    Raises:
+        BadValue: There is none, or it is of another simulator, settings or prior.
+    """
+    bank, wanted = Bank.open(path), describe(model)
+    if bank.simulator != wanted or bank.prior != model.prior:
+        other = _show(bank.simulator) if bank.simulator != wanted else "the same and another prior"
+        raise BadValue(
+            f"a bank of {_show(wanted)}",
+            f"{path} of {other}",
+            "choose another bank, or pass the settings it was simulated with as --set KEY=VALUE",
+        )
+    bank.model = model
+    return bank
+
+
+def train(
+    bank: Bank, *, seed: int, summary: str | None, epochs: int | None, checkpoint: Path
+) -> "NeuralPosterior":
+    """Fit a posterior, from the checkpoint if there is one."""
+    from sbi_kit.fitting import fit
+
+    with console.training_progress("training") as report:
+        return fit(
+            bank,
+            seed=seed,
+            summary=summary,
+            epochs=epochs,
+            checkpoint=checkpoint,
+            progress=report,
+        )
+
+
+def judge(
+    posterior: "NeuralPosterior", source: Source, *, datasets: int, draws: int, seed: int
+) -> "Verdict":
+    """The verdict of fresh simulations."""
+    from sbi_kit.diagnostics.calibration import calibrate
+
+    fresh = source.fill(datasets, seed=torch_seed(seed, "check"), path=None, label="checking")
+    return calibrate(posterior, fresh, draws=draws, seed=seed)
+
+
+def packaged_table(
+    posterior: "NeuralPosterior", model: Simulator, *, draws: int, seed: int
+) -> "pd.DataFrame | None":
+    """Means, sds and intervals given the data that come with the simulator, if there are any."""
+    from sbi_kit.arviz_bridge import summary_table
+
+    observed = getattr(model, "observed", None)
+    if observed is None:
+        return None
+    idata = posterior.infer(observed, draws=draws, seed=seed, predictive=0)
+    return summary_table(idata, posterior.prior.names)
+
+
+def model_of(posterior: "NeuralPosterior") -> Simulator:
+    """The simulator that a posterior was trained with, as it is installed here.
+
+    Raises:
+        UnknownName, BadValue, PluginError: It is not installed, or differs.
+    """
+    known = posterior.simulator
+    wanted = f"the simulator {known['name']!r} as this posterior was trained with it"
+    if known["settings"] is None:
+        raise BadValue(wanted, "no record of its settings", "pass it to infer in Python, as model=")
+    model = load_simulator(known["name"], known["settings"])
+    if describe(model) != known or model.prior != posterior.prior:
+        raise BadValue(wanted, "another of that name", "install the distribution it came from")
+    return model
+
+
+def packaged_data(posterior: "NeuralPosterior") -> Any:
+    """The data that come with a posterior's simulator.
+
+    Raises:
+        BadValue: There are none.
+    """
+    observed = getattr(model_of(posterior), "observed", None)
+    if observed is None:
+        name = posterior.simulator["name"]
+        raise BadValue(f"data packaged with {name!r}", "none", "pass a CSV file as --observed")
+    return observed
+
+
+def read_csv(path: str, posterior: "NeuralPosterior") -> Any:
+    """A CSV file as a pandas frame.
+
+    Raises:
+        BadValue: It cannot be read.
+    """
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise BadValue(
+            f"'packaged' or a CSV file with the columns {', '.join(posterior.data.columns)}",
+            f"{path}, which cannot be read ({' '.join(str(reason).split())})",
+            "check the path and the file",
+        ) from error
+
+
+def expect_summary(name: str | None) -> None:
+    """Refuse a summary network that does not exist before anything is simulated for it.
+
+    Raises:
+        UnknownName: It does not exist.
+    """
+    from sbi_kit.summary import SUMMARIES
+
+    if name is not None:
+        expect_name("summary network", name, SUMMARIES)
+
+
+def expect_new_file(path: Path, *, overwrite: bool) -> None:
+    """Refuse a file that exists, or has no directory to be in, before any work is done for it.
+
+    Raises:
+        BadValue: Either is so.
+    """
+    if path.exists() and not overwrite:
+        raise BadValue("a new file", f"{path}, which exists", "choose another, or pass --overwrite")
+    if not path.parent.is_dir():
+        got = f"no directory {path.parent}"
+        raise BadValue(f"a directory for {path.name}", got, "create it first")
+
+
+def _show(simulator: dict[str, Any]) -> str:
+    return f"{simulator['name']!r} with settings {json.dumps(simulator['settings'])}"

@@ -1,0 +1,6 @@
+"""What all tests share: one thread each, because the suite runs in several processes."""
+
+import os
+
+# Before torch is imported anywhere; two processes of two threads each would be slower than one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")

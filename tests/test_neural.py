@@ -1,0 +1,504 @@
+import math
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import sbi_kit as sk
+from sbi_kit import neural
+from sbi_kit.checks import BadType, BadValue
+from sbi_kit.contracts import Posterior
+from sbi_kit.data import Datasets, read, stack
+
+SMALL = {"width": 16, "hidden": 16, "blocks": 2, "epochs": 8}
+TRIANGLE = sk.Prior(beta=sk.Uniform(0.01, 1), gamma=sk.Uniform(0, "beta"))
+
+
+def pairs(theta, rng, n):
+    return theta[:, None] + 0.3 * rng.standard_normal((len(theta), n, 2))
+
+
+def level(theta, rng, n):
+    return theta[:, None] + rng.standard_normal((len(theta), n, 1))
+
+
+def summaries(theta, rng):
+    return theta[:, :2] + 0.5 * rng.standard_normal((len(theta), 2))
+
+
+def trained(name, prior, data, simulate, seed=2, **settings):
+    model = sk.Simulator(name=name, prior=prior, data=data, simulate=simulate)
+    return sk.fit(sk.simulate(model, 1_200, seed=1), seed=seed, **(SMALL | settings))
+
+
+@pytest.fixture(scope="module")
+def sets():
+    """Two parameters, gamma below beta, from sets of 3 to 12 pairs."""
+    data = sk.Exchangeable(columns=("x", "y"), n=(3, 12))
+    return trained("sets", TRIANGLE, data, pairs)
+
+
+@pytest.fixture(scope="module")
+def series():
+    """One positive parameter from a series of exactly 5."""
+    data = sk.Series(columns=("count",), n=5)
+    return trained("series", sk.Prior(rate=sk.Gamma(2, 1.5)), data, level)
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    """Two normal parameters and a third that the data do not see, from two numbers."""
+    prior = sk.Prior(a=sk.Normal(1, 2), b=sk.Normal(-3, 0.5), c=sk.LogNormal(0, 1))
+    return trained("vectors", prior, sk.Vector(columns=("x", "y")), summaries)
+
+
+@pytest.fixture(scope="module")
+def paths():
+    """One parameter from a series of 3 to 9, through a GRU."""
+    data = sk.Series(columns=("count",), n=(3, 9))
+    return trained("paths", sk.Prior(m=sk.Normal(0, 1)), data, level)
+
+
+ALL = ("sets", "series", "vectors", "paths")
+
+
+def data_of(name, b=4):
+    """Some ordinary datasets of each layout."""
+    rng = np.random.default_rng(7)
+    if name == "sets":
+        return [pairs(np.array([[0.6, 0.3]]), rng, n)[0] for n in range(3, 3 + b)]
+    if name == "series":
+        return list(level(np.full((b, 1), 1.2), rng, 5))
+    if name == "paths":
+        return [level(np.zeros((1, 1)), rng, n)[0] for n in range(3, 3 + b)]
+    return summaries(np.tile([1.0, -3.0], (b, 1)), rng)
+
+
+def told(call):
+    """What a call warns of, and from where."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        call()
+    assert all(w.filename == __file__ for w in caught)
+    return [str(w.message) for w in caught]
+
+
+# Draws
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_draws_are_in_the_support_and_of_the_shape_promised(name, request):
+    posterior = request.getfixturevalue(name)
+    draws = posterior.sample(data_of(name), draws=5_000, seed=3)
+    assert draws.shape == (4, 5_000, len(posterior.prior.names))
+    assert draws.dtype == np.float64
+    assert np.isfinite(posterior.prior.log_prob(draws)).all()
+    assert draws.std(axis=1).min() > 0
+    assert isinstance(posterior, Posterior)
+
+
+def test_gamma_stays_below_beta_also_where_the_data_push_it_over(sets):
+    x = [np.full((3, 2), 0.9) * [0.2, 1.0], np.full((6, 2), [-0.1, 1.2])]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        draws = sets.sample(x, draws=20_000, seed=3)
+    beta, gamma = np.moveaxis(draws, -1, 0)
+    assert (gamma < beta).all()
+    assert (gamma > 0).all()
+    assert ((beta > 0.01) & (beta < 1)).all()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_same_seed_same_draws_and_another_seed_others(name, request):
+    posterior, x = request.getfixturevalue(name), data_of(name)
+    one, two, other = (posterior.sample(x, draws=50, seed=seed) for seed in (3, 3, 4))
+    assert one.tobytes() == two.tobytes()
+    assert not np.isin(other, one).any()
+    assert len(np.unique(one[..., 0])) == 200
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_draws_of_a_dataset_do_not_depend_on_its_neighbours(name, request):
+    posterior, x = request.getfixturevalue(name), data_of(name)
+    both = posterior.sample(x[:2], draws=300, seed=3)
+    swapped = posterior.sample([x[0], x[3]], draws=300, seed=3)
+    alone = posterior.sample([x[0]], draws=300, seed=3)
+    np.testing.assert_allclose(swapped[0], both[0], rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(alone[0], both[0], rtol=1e-3, atol=1e-5)
+
+
+def test_draws_do_not_depend_on_chunks(sets, monkeypatch):
+    x = data_of("sets")
+    whole = sets.sample(x, draws=250, seed=3)
+    log_q = sets.log_prob(whole, x)
+    for chunk in (1, 70, 600):
+        monkeypatch.setattr(neural, "_CHUNK", chunk)
+        np.testing.assert_allclose(sets.sample(x, draws=250, seed=3), whole, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(sets.log_prob(whole, x), log_q, rtol=1e-3, atol=1e-3)
+
+
+def test_more_draws_than_a_chunk_holds(series):
+    x = data_of("series", 2)
+    many = series.sample(x, draws=20_000, seed=3)
+    assert many.shape == (2, 20_000, 1)
+    assert len(np.unique(many[0])) > 19_000
+    assert np.corrcoef(many[0, 1:, 0], many[0, :-1, 0])[0, 1] < 0.03
+
+
+def test_data_move_the_posterior(sets):
+    rng = np.random.default_rng(0)
+    low, high = (pairs(np.array([[b, b / 2]]), rng, 12)[0] for b in (0.3, 0.9))
+    draws = sets.sample([low, high], draws=2_000, seed=3)
+    assert draws[1, :, 0].mean() > draws[0, :, 0].mean() + 0.2
+
+
+# Densities
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_one_vector_per_dataset_and_several_agree(name, request):
+    posterior, x = request.getfixturevalue(name), data_of(name)
+    theta = posterior.sample(x, draws=6, seed=3)
+    together = posterior.log_prob(theta, x)
+    assert together.shape == (4, 6)
+    single = np.stack([posterior.log_prob(theta[:, i], x) for i in range(6)], axis=1)
+    np.testing.assert_allclose(single, together, rtol=1e-4, atol=1e-4)
+    assert posterior.log_prob(theta.tolist(), x).shape == (4, 6)
+    assert posterior.log_prob(theta[:, :0], x).shape == (4, 0)
+
+
+def test_density_integrates_to_one_in_one_dimension(series, paths):
+    grid = np.linspace(0, 14, 40_001)[1:]
+    log_q = series.log_prob(np.tile(grid[:, None], (4, 1, 1)), data_of("series"))
+    np.testing.assert_allclose(np.trapezoid(np.exp(log_q), grid), 1, atol=2e-3)
+    grid = np.linspace(-6, 6, 20_001)
+    log_q = paths.log_prob(np.tile(grid[:, None], (4, 1, 1)), data_of("paths"))
+    np.testing.assert_allclose(np.trapezoid(np.exp(log_q), grid), 1, atol=2e-3)
+
+
+def test_density_integrates_to_one_over_a_triangle(sets):
+    x = data_of("sets", 2)
+    beta = 0.01 + 0.99 * (np.arange(300) + 0.5) / 300
+    share = (np.arange(300) + 0.5) / 300
+    points = np.stack(np.broadcast_arrays(beta[:, None], beta[:, None] * share), axis=-1)
+    log_q = sets.log_prob(np.tile(points.reshape(-1, 2), (2, 1, 1)), x)
+    area = np.repeat(beta, 300) * 0.99 / 300**2
+    np.testing.assert_allclose((np.exp(log_q) * area).sum(1), 1, atol=5e-3)
+    # The same on a plain grid of the square, most of which lies outside.
+    side = (np.arange(400) + 0.5) / 400
+    square = np.stack(np.meshgrid(side, side, indexing="ij"), axis=-1).reshape(-1, 2)
+    log_q = sets.log_prob(np.tile(square, (2, 1, 1)), x)
+    np.testing.assert_allclose(np.exp(log_q).sum(1) / 400**2, 1, atol=0.02)
+    outside = (square[:, 1] > square[:, 0]) | (square[:, 0] < 0.01)
+    assert (log_q[:, outside] == -np.inf).all()
+    assert np.isfinite(log_q[:, ~outside]).all()
+
+
+def test_density_is_that_of_the_draws(sets, series):
+    for posterior, x in ((sets, data_of("sets", 1)), (series, data_of("series", 1))):
+        draws = posterior.sample(x, draws=40_000, seed=3)
+        log_q = posterior.log_prob(draws, x)[0]
+        # E_q[p / q] = 1 for a p inside the prior's support: uniform on a box around the middle.
+        low, high = np.quantile(draws[0], [0.35, 0.65], axis=0)
+        inside = ((draws[0] > low) & (draws[0] < high)).all(axis=1)
+        weights = inside / np.exp(log_q) / np.prod(high - low)
+        error = weights.std() / math.sqrt(len(weights))
+        assert abs(weights.mean() - 1) < 5 * error + 0.01
+        assert error < 0.03
+
+
+@pytest.mark.parametrize(
+    "theta", [[0.5, 0.6], [1.1, 0.5], [0.5, -0.1], [0.005, 0.001], [np.inf, 0.5], [0.5, -np.inf]]
+)
+def test_density_is_zero_outside_the_support(sets, theta):
+    x = data_of("sets", 1)
+    assert sets.log_prob([theta], x).tolist() == [-np.inf]
+    mixed = sets.log_prob([[theta, [0.5, 0.2]]], x)
+    assert mixed[0, 0] == -np.inf
+    assert mixed[0, 1] == pytest.approx(sets.log_prob([[0.5, 0.2]], x)[0], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("theta", "error", "text"),
+    [
+        (np.ones((1, 3)), BadValue, r"theta of shape \(1, 2\); got \(1, 3\); pass beta, gamma for"),
+        (np.ones((2, 2)), BadValue, r"theta of shape \(1, 2\); got \(2, 2\)"),
+        (np.ones(2), BadValue, r"theta of shape \(1, 2\); got \(2,\)"),
+        (np.ones((2, 5, 2)), BadValue, r"theta of shape \(1, draws, 2\); got \(2, 5, 2\)"),
+        ([["a", "b"]], BadType, "holding numbers"),
+        ([[0.5, np.nan]], BadValue, "nan at row 0 of column 'gamma'"),
+    ],
+)
+def test_densities_refuse_what_is_no_parameter(sets, theta, error, text):
+    with pytest.raises(error, match=text):
+        sets.log_prob(theta, data_of("sets", 1))
+
+
+# Forms of data
+
+
+def test_every_form_of_data_gives_the_same_draws(sets):
+    table = data_of("sets")[2]
+    frame = pd.DataFrame(table, columns=["x", "y"])
+    forms = [
+        table,
+        table[None],
+        [table],
+        table.tolist(),
+        frame,
+        frame[["y", "x"]].assign(day="monday"),
+        {"y": table[:, 1], "x": table[:, 0]},
+        [frame],
+        read(table, sets.data),
+    ]
+    draws = {sets.sample(form, draws=20, seed=3).tobytes() for form in forms}
+    assert len(draws) == 1
+
+
+def test_ragged_lists_and_padded_datasets_give_the_same_draws(sets):
+    tables = data_of("sets")
+    padded = stack(tables)
+    dirty = np.where(padded.mask[..., None], padded.values, np.nan)
+    frames = [pd.DataFrame(table, columns=["x", "y"]) for table in tables]
+    forms = [tables, frames, padded, Datasets(dirty, padded.n)]
+    assert len({sets.sample(form, draws=20, seed=3).tobytes() for form in forms}) == 1
+
+
+def test_order_in_a_set_does_not_matter_and_in_time_it_does(sets, paths):
+    table, path = data_of("sets")[3], data_of("paths")[3]
+    a, b = (sets.sample(x, draws=50, seed=3) for x in (table, table[::-1]))
+    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+    a, b = (paths.sample(x, draws=50, seed=3) for x in (path, path[::-1]))
+    assert np.abs(a - b).max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "x", "text"),
+    [
+        ("sets", [[0.5, np.nan]], "nan at row 0 of column 'y'"),
+        ("sets", np.empty((0, 2)), "an empty set"),
+        ("sets", {"x": [1.0], "why": [1.0]}, "add column 'y'|did you mean 'y' by 'why'"),
+        ("vectors", [1.0, 2.0, 3.0], r"shape \(b, 2\)"),
+        ("series", np.ones((4, 1)), "datasets of exactly 5 observations.*; got 4 in dataset 0"),
+        ("series", np.ones((6, 1)), "datasets of exactly 5 observations.*; got 6 in dataset 0"),
+        ("series", [np.ones(5), np.ones(4)], "got 4 in dataset 1; complete it, or train another"),
+    ],
+)
+def test_unusable_data_are_refused_by_every_door(name, x, text, request):
+    posterior = request.getfixturevalue(name)
+    for door in (
+        lambda: posterior.sample(x, draws=1, seed=1),
+        lambda: posterior.infer(x, draws=1, seed=1),
+        lambda: posterior.log_prob(np.ones((1, len(posterior.prior.names))), x),
+    ):
+        with pytest.raises(BadValue, match=text):
+            door()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ({"draws": 0}, BadValue, "Expected draws as an integer >= 1; got 0"),
+        ({"draws": -1}, BadValue, "draws as an integer >= 1; got -1"),
+        ({"draws": 1.5}, BadType, "draws as an integer >= 1; got 1.5"),
+        ({"draws": None}, BadType, "got None"),
+        ({"seed": -1}, BadValue, "seed as an integer >= 0; got -1"),
+        ({"seed": None}, BadType, "seed as an integer"),
+        ({"drawz": 3}, TypeError, "drawz"),
+    ],
+)
+def test_bad_arguments_are_refused(sets, arguments, error, text):
+    for door in (sets.sample, sets.infer):
+        with pytest.raises(error, match=text):
+            door(data_of("sets", 1), **({"draws": 5, "seed": 1} | arguments))
+
+
+# Warnings
+
+
+def test_a_size_that_was_not_trained_is_named(sets):
+    rng = np.random.default_rng(0)
+    for n in (2, 30):
+        x = [data_of("sets")[0], pairs(np.array([[0.6, 0.3]]), rng, n)[0]]
+        text = (
+            f"Dataset 1 has {n} observations, and the posterior was trained on 3 to 12; its draws "
+            "are an extrapolation."
+        )
+        assert text in told(lambda x=x: sets.sample(x, draws=5, seed=1))
+        assert text in told(lambda x=x: sets.log_prob([[0.5, 0.2]] * 2, x))
+        assert text in told(lambda x=x: sets.infer(x, draws=5, seed=1))
+    assert told(lambda: sets.sample(data_of("sets"), draws=5, seed=1)) == []
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_data_unlike_all_simulations_are_scored(name, request):
+    posterior, x = request.getfixturevalue(name), data_of(name)
+    strange = [*x[:2], np.asarray(x[2]) + 1e4]
+    (text,) = told(lambda: posterior.sample(strange, draws=5, seed=1))
+    assert text.startswith("Dataset 2 is unlike everything simulated (misspecification score ")
+    assert ", p = " in text
+    assert float(text.split(", p = ")[1].split(")")[0]) < 1e-3
+    assert told(lambda: posterior.sample(x, draws=5, seed=1)) == []
+
+
+def test_ordinary_data_seldom_warn(sets):
+    rng = np.random.default_rng(5)
+    theta = TRIANGLE.sample(300, rng)
+    alarms = 0
+    for one in theta:
+        x = pairs(one[None], rng, int(rng.integers(3, 13)))[0]
+        alarms += bool(told(lambda x=x: sets.sample(x, draws=1, seed=1)))
+    assert alarms <= 10  # 3 are expected
+
+
+@pytest.mark.parametrize("size", [-1e300, -1e6, 1e6, 1e30, 1e300])
+@pytest.mark.parametrize("name", ALL)
+def test_extreme_numbers_give_draws_in_the_support(name, size, request):
+    posterior = request.getfixturevalue(name)
+    x = np.full_like(data_of(name)[0], size)
+    with pytest.warns(UserWarning, match="unlike everything simulated"):
+        draws = posterior.sample(x, draws=50, seed=1)
+    assert np.isfinite(posterior.prior.log_prob(draws)).all()
+
+
+# ArviZ
+
+
+def groups_of(idata):
+    names = idata.groups() if callable(idata.groups) else idata.groups
+    return {name.strip("/") for name in names} - {""}
+
+
+FULL = {
+    "posterior",
+    "prior",
+    "sample_stats",
+    "observed_data",
+    "constant_data",
+    "posterior_predictive",
+}
+
+
+def test_infer_gathers_everything_by_name(sets):
+    x = data_of("sets", 3)
+    idata = sets.infer(x, draws=40, seed=3, predictive=7)
+    assert groups_of(idata) == FULL
+    draws = sets.sample(x, draws=40, seed=3)
+    posterior = idata["posterior"]
+    assert set(posterior.data_vars) == {"beta", "gamma"}
+    np.testing.assert_array_equal(posterior["beta"].values[0].T.reshape(3, 40), draws[..., 0])
+    log_q = idata["sample_stats"]["log_q"].values[0].T.reshape(3, 40)
+    np.testing.assert_allclose(log_q, sets.log_prob(draws, x), rtol=1e-6)
+    assert idata["prior"]["gamma"].shape == (1, 40)
+    assert set(idata["posterior_predictive"].data_vars) == {"x", "y"}
+    predicted = idata["posterior_predictive"]["x"]
+    assert predicted.sizes["draw"] == 7
+    assert predicted.sizes["observation"] == 5
+    observed = idata["observed_data"]["y"].transpose("dataset", "observation").values
+    np.testing.assert_array_equal(observed[2], x[2][:, 1])
+    assert np.isnan(observed[0, 3:]).all()
+    assert idata["constant_data"]["n"].values.tolist() == [3, 4, 5]
+    assert idata["posterior"].attrs["simulator"] == "sets"
+
+
+def test_infer_repeats_itself_by_seed(series):
+    one, two, other = (series.infer(data_of("series", 1), draws=9, seed=s) for s in (3, 3, 4))
+    for group in ("posterior", "prior", "posterior_predictive"):
+        assert one[group].equals(two[group])
+        assert not one[group].equals(other[group])
+
+
+def test_no_prediction_and_more_than_there_are_draws(series):
+    x = data_of("series", 1)
+    idata = series.infer(x, draws=9, seed=3, predictive=0)
+    assert groups_of(idata) == FULL - {"posterior_predictive"}
+    idata = series.infer(x, draws=9, seed=3, predictive=100)
+    assert idata["posterior_predictive"].sizes["draw"] == 9
+    with pytest.raises(BadValue, match="Expected predictive as an integer >= 0; got -1"):
+        series.infer(x, draws=9, seed=3, predictive=-1)
+
+
+def test_vectors_have_no_axis_of_observations(vectors):
+    idata = vectors.infer(data_of("vectors", 1)[0], draws=9, seed=3)
+    assert idata["posterior_predictive"]["x"].dims == ("chain", "draw")
+    assert idata["posterior"]["c"].dims == ("chain", "draw")
+
+
+def test_predictions_look_like_the_data(vectors):
+    x = data_of("vectors", 1)
+    idata = vectors.infer(x, draws=2_000, seed=3, predictive=2_000)
+    predicted = np.array([idata["posterior_predictive"][k].values.mean() for k in ("x", "y")])
+    draws = vectors.sample(x, draws=2_000, seed=3)[0]
+    np.testing.assert_allclose(predicted, draws[:, :2].mean(0), atol=0.1)
+
+
+def test_a_simulator_that_is_not_here_is_missed_aloud(series, tmp_path, monkeypatch):
+    series.save(tmp_path / "s")
+    loaded = sk.load(tmp_path / "s")
+    x = data_of("series", 1)
+    (text,) = told(lambda: loaded.infer(x, draws=5, seed=1))
+    assert text == (
+        "The simulator 'series' of this posterior is not installed here, or differs; "
+        "posterior_predictive is left out, so pass model= to replicate data."
+    )
+    idata = loaded.infer(x, draws=5, seed=1, model=series.model)
+    assert groups_of(idata) == FULL
+    assert told(lambda: loaded.infer(x, draws=5, seed=1, predictive=0)) == []
+    monkeypatch.setattr(neural, "simulator_names", lambda: ("series",))
+    for answer in (series.model, BadValue("a", "b", "c"), neural.PluginError("broken")):
+
+        def find(name, settings, answer=answer):
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        monkeypatch.setattr(neural, "load_simulator", find)
+        assert told(lambda: loaded.infer(x, draws=5, seed=1)) == [text]
+
+
+def test_an_installed_simulator_is_found_again(series, tmp_path, monkeypatch):
+    described = {"name": "series", "settings": {}}
+    object.__setattr__(series, "simulator", described)
+    series.save(tmp_path / "s")
+    loaded = sk.load(tmp_path / "s")
+    monkeypatch.setattr(neural, "simulator_names", lambda: ("series",))
+    monkeypatch.setattr(neural, "load_simulator", lambda name, settings: series.model)
+    monkeypatch.setattr(neural, "describe", lambda model: described)
+    assert groups_of(loaded.infer(data_of("series", 1), draws=5, seed=1)) == FULL
+
+
+# Surroundings
+
+
+def test_sampling_and_loading_leave_the_surroundings_alone(sets, tmp_path):
+    numpy_state, torch_state = np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
+    x = data_of("sets", 2)
+    sets.save(tmp_path / "s")
+    loaded = sk.load(tmp_path / "s")
+    loaded.log_prob(loaded.sample(x, draws=5, seed=1), x)
+    assert np.array_equal(np.random.get_state()[1], numpy_state[1])  # noqa: NPY002
+    assert torch.equal(torch.random.get_rng_state(), torch_state)
+    assert torch.is_grad_enabled()
+    assert not torch.is_inference_mode_enabled()
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_surroundings_do_not_change_the_draws(sets, tmp_path):
+    x = data_of("sets", 2)
+    plain = sets.sample(x, draws=5, seed=1)
+    sets.save(tmp_path / "s")
+    torch.set_default_dtype(torch.float64)
+    try:
+        strange = sk.load(tmp_path / "s").sample(x, draws=5, seed=1)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert np.array_equal(strange, plain)
+
+
+def test_a_posterior_is_immutable(sets):
+    with pytest.raises(AttributeError):
+        sets.prior = TRIANGLE
+    assert not any(weight.requires_grad for weight in sets.encoder.network.parameters())
+    assert not sets.encoder.network.training

@@ -1,0 +1,101 @@
+"""What the README says is done here, as it stands there."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sbi_kit as sk
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
+
+
+MAIN_JOB, TESTS = (block.strip() for block in blocks("bash"))
+EXAMPLE, OWN_SIMULATOR = blocks("python")
+COMMANDS, TREE = blocks("text")
+
+
+def test_the_example_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(EXAMPLE, "README.md", "exec"), names)
+    assert names["draws"].shape == (1, 4_000, 3)
+    again = names["same"].sample(names["model"].observed, draws=4_000, seed=3)
+    np.testing.assert_array_equal(again, names["draws"])
+    means = names["idata"].posterior.mean()
+    assert abs(float(means["beta"]) - 1.735) < 0.053
+    assert names["verdict"].datasets == 500
+
+
+def test_the_simulator_is_one():
+    names = {}
+    exec(compile(OWN_SIMULATOR, "README.md", "exec"), names)
+    assert names["Decay"].prior.names == ("rate", "size")
+
+
+def test_the_main_job_meets_its_promise(tmp_path):
+    """The first command from the training on; its environment is the one that runs this test."""
+    setup, install, job = MAIN_JOB.split(" && ")
+    assert setup == "python3 -m venv .venv"
+    assert install == ".venv/bin/pip install -e ."
+    program, *arguments = shlex.split(job)
+    assert program == ".venv/bin/sbi-kit"
+    program = Path(sys.executable).with_name("sbi-kit")
+    done = subprocess.run(
+        [program, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "No miscalibration found (500 datasets" in done.stdout
+    posterior = sk.load(tmp_path / "runs" / "influenza")
+    draws = posterior.sample(sk.load_simulator("influenza").observed, draws=20_000, seed=1)[0]
+    for place, mean, sd in ((0, 1.736, 0.054), (1, 0.540, 0.046)):
+        assert abs(draws[:, place].mean() - mean) < 0.3 * sd
+        assert 0.75 < draws[:, place].std() / sd < 1.25
+    assert sorted(path.name for path in (tmp_path / "runs" / "influenza").iterdir()) == [
+        "posterior.json",
+        "weights.safetensors",
+    ]
+
+
+@pytest.mark.parametrize("line", COMMANDS.strip().splitlines())
+def test_every_command_and_option_exists(line):
+    command = re.split(r"\s{2,}", line)[0].split()
+    shown = subprocess.run(
+        [Path(sys.executable).with_name("sbi-kit"), command[1], "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert all(option in shown for option in command if option.startswith("--"))
+
+
+def test_the_tests_are_run_by_the_command_that_ci_takes_from_here():
+    script = (ROOT / ".ci" / "run").read_text()
+    pattern = re.search(r"grep -E '(.*)' README.md", script).group(1)
+    assert [line for line in TEXT.splitlines() if re.search(pattern, line)] == [TESTS]
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_the_tree_names_every_file():
+    named = set(re.findall(r"[a-z_]+\.py", TREE))
+    files = {path.name for path in (ROOT / "sbi_kit").glob("*.py")} - {"__init__.py"}
+    assert named == files
+    folders = re.findall(r"^ *([a-z_]+)/", TREE, flags=re.MULTILINE)
+    assert all((ROOT / name).is_dir() or (ROOT / "sbi_kit" / name).is_dir() for name in folders)
+
+
+def test_the_table_lists_the_simulators():
+    listed = re.findall(r"^\| `([a-z_]+)`", TEXT, flags=re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert sorted(listed) == sorted(project["entry-points"]["sbi_kit.simulators"])

@@ -1,0 +1,304 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sbi_kit.data import Exchangeable, Series, Vector
+from sbi_kit.summary import SUMMARIES, default_summary
+from sbi_kit.summary.gated import Gated, GatedBlock
+from sbi_kit.summary.ragged import log_size, mask_of, mean_over
+from sbi_kit.summary.standardize import Standardizer, constant_columns, fit_standardizer
+
+WIDTH, INPUTS = 5, 3
+RAGGED = [name for name in SUMMARIES if name != "identity"]
+LONGEST = (20, 300)  # a stride of 1 and of 5
+
+
+@pytest.fixture(autouse=True)
+def own_stream():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        yield
+
+
+def make(name, longest=20, inputs=INPUTS):
+    """In float64, with weights that are no special case (a new residual block is the identity)."""
+    module = SUMMARIES[name](inputs, WIDTH, 8, longest).double()
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.add_(0.2 * torch.randn_like(weight))
+    return module
+
+
+def batch(b, longest, inputs=INPUTS):
+    x = torch.randn(b, longest, inputs, dtype=torch.float64)
+    n = torch.randint(1, longest + 1, (b,))
+    n[0], n[-1] = 1, longest
+    return x, n
+
+
+def close(a, b):
+    torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
+
+
+# Laws of every summary
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_features_have_the_declared_width(name):
+    x = torch.randn(4, 1, INPUTS, dtype=torch.float64)
+    assert make(name)(x, torch.ones(4, dtype=torch.int64)).shape == (4, WIDTH)
+
+
+@pytest.mark.parametrize("longest", LONGEST)
+@pytest.mark.parametrize("name", RAGGED)
+@pytest.mark.parametrize("garbage", [1e30, -7.0, math.nan, math.inf])
+def test_what_stands_in_the_padding_changes_nothing(name, longest, garbage):
+    summary = make(name, longest)
+    x, n = batch(8, longest)
+    dirty = x.clone()
+    dirty[~mask_of(x, n)] = garbage
+    close(summary(dirty, n), summary(x, n))
+
+
+@pytest.mark.parametrize("longest", LONGEST)
+@pytest.mark.parametrize("name", RAGGED)
+def test_longer_padding_changes_nothing(name, longest):
+    summary = make(name, longest)
+    x, n = batch(8, longest)
+    longer = torch.cat([x, torch.full((8, 13, INPUTS), 9.0, dtype=torch.float64)], dim=1)
+    close(summary(longer, n), summary(x, n))
+
+
+@pytest.mark.parametrize("longest", LONGEST)
+@pytest.mark.parametrize("name", RAGGED)
+def test_features_do_not_depend_on_neighbours(name, longest):
+    summary = make(name, longest)
+    x, n = batch(8, longest)
+    alone = [summary(x[i : i + 1, : n[i]], n[i : i + 1]) for i in range(8)]
+    close(torch.cat(alone), summary(x, n))
+
+
+@pytest.mark.parametrize("longest", LONGEST)
+@pytest.mark.parametrize("name", RAGGED)
+def test_every_observation_counts(name, longest):
+    summary = make(name, longest)
+    x = torch.randn(1, longest, INPUTS, dtype=torch.float64, requires_grad=True)
+    summary(x, torch.tensor([longest])).sum().backward()
+    assert (x.grad.abs().sum(-1) > 0).all()
+
+
+@pytest.mark.parametrize("longest", LONGEST)
+@pytest.mark.parametrize("name", RAGGED)
+def test_the_number_of_observations_is_seen(name, longest):
+    summary = make(name, longest)
+    x = torch.ones(1, longest, INPUTS, dtype=torch.float64)
+    few, many = (summary(x, torch.tensor([n])) for n in (longest // 2, longest))
+    assert (few - many).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_gradient_reaches_every_weight(name):
+    summary = make(name)
+    size = 1 if name == "identity" else 20
+    x, n = batch(16, size)
+    summary(x, n).square().sum().backward()
+    idle = [k for k, w in summary.named_parameters() if w.grad is None or not w.grad.abs().sum()]
+    assert idle == []
+
+
+@pytest.mark.parametrize("longest", LONGEST)
+@pytest.mark.parametrize("name", RAGGED)
+def test_one_observation_is_enough(name, longest):
+    summary = make(name, longest)
+    x = torch.randn(2, 1, INPUTS, dtype=torch.float64)
+    features = summary(x, torch.tensor([1, 1]))
+    assert torch.isfinite(features).all()
+    assert not torch.equal(features[0], features[1])
+
+
+def test_a_deep_set_does_not_see_the_order():
+    summary = make("deep_set")
+    x, n = batch(6, 20)
+    shuffled = x.clone()
+    for row, size in zip(shuffled, n.tolist(), strict=True):
+        row[:size] = row[:size][torch.randperm(size)]
+    close(summary(shuffled, n), summary(x, n))
+
+
+@pytest.mark.parametrize("name", ["gru", "lstm"])
+def test_a_recurrent_summary_sees_the_order(name):
+    summary = make(name)
+    x = torch.randn(1, 20, INPUTS, dtype=torch.float64)
+    n = torch.tensor([20])
+    assert (summary(x, n) - summary(x.flip(1), n)).abs().max() > 1e-3
+
+
+def test_a_long_series_is_shortened():
+    assert make("gru", 64).stride == 1
+    assert make("gru", 65).stride == 2
+    assert make("gru", 1_000).stride == 16
+
+
+# What the summaries are made of
+
+
+def test_mean_over_is_the_mean_of_each():
+    x, n = batch(8, 20)
+    exact = torch.stack([x[i, : n[i]].mean(0) for i in range(8)])
+    close(mean_over(x.masked_fill(~mask_of(x, n)[..., None], 0), n), exact)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_log_size_has_the_type_of_the_data_whatever_the_default(dtype):
+    size = log_size(torch.zeros(2, 1, 1, dtype=dtype), torch.tensor([1, 1_000]))
+    assert size.dtype == dtype
+    torch.testing.assert_close(
+        size.double().ravel()[1] - size[0, 0], torch.tensor(math.log(1_000) / 2).double()
+    )
+
+
+def test_small_gates_multiply_exactly():
+    layer = Gated(2, 1).double()
+    with torch.no_grad():
+        layer.linear.weight.copy_(torch.eye(2))
+        layer.linear.bias.zero_()
+    x = torch.tensor([[3.0, 1e-3], [-2.0, 1e-3]], dtype=torch.float64)
+    torch.testing.assert_close(layer(x)[:, 0], x.prod(1), rtol=1e-5, atol=0)
+
+
+def test_the_gradient_of_gated_layers_is_exact():
+    layer = nn.Sequential(Gated(3, 4), GatedBlock(4)).double()
+    for weight in layer.parameters():
+        nn.init.normal_(weight, std=2.0)
+    x = (3 * torch.randn(5, 3, dtype=torch.float64)).requires_grad_()
+    assert torch.autograd.gradcheck(layer, (x,))
+
+
+def test_a_new_residual_block_is_the_identity():
+    x = torch.randn(5, 8)
+    assert torch.equal(GatedBlock(8)(x), x)
+
+
+@pytest.mark.parametrize(
+    ("layout", "name"),
+    [
+        (Vector(("a", "b")), "identity"),
+        (Vector(tuple(f"x{i}" for i in range(500))), "identity"),
+        (Series(("a",), 14), "identity"),
+        (Series(("a", "b"), 32), "identity"),
+        (Series(("a", "b"), 33), "gru"),
+        (Series(("a",), (5, 6)), "gru"),
+        (Exchangeable(("a",), 5), "deep_set"),
+        (Exchangeable(("a",), (5, 6)), "deep_set"),
+    ],
+)
+def test_the_default_summary_suits_the_layout(layout, name):
+    assert default_summary(layout) == name
+
+
+# Standardisation
+
+
+def columns_of_all_kinds(rows=4_000):
+    rng = np.random.default_rng(3)
+    normal, uniform = rng.normal(2, 3, rows), rng.uniform(-1, 1, rows)
+    counts = np.round(np.exp(rng.normal(3, 3, rows)))
+    cauchy = rng.standard_cauchy(rows)
+    return np.stack([normal, uniform, counts, cauchy], axis=1)
+
+
+def test_features_are_of_order_one_and_finite():
+    values = columns_of_all_kinds()
+    standardizer = fit_standardizer(values)
+    features = standardizer(values)
+    assert features.dtype == np.float32
+    assert features.shape == (4_000, standardizer.features)
+    assert np.abs(np.median(features[:, :4], axis=0)).max() < 1e-6
+    spread = np.subtract(*np.quantile(features, [0.75, 0.25], axis=0)) / 1.349
+    assert ((spread > 0.3) & (spread < 1.5)).all()
+    assert np.abs(features).max() < 30
+
+
+def test_heavy_tails_are_shown_a_second_time_on_a_log_scale():
+    standardizer = fit_standardizer(columns_of_all_kinds())
+    assert standardizer.heavy.tolist() == [2, 3]
+    features = standardizer(columns_of_all_kinds())
+    assert standardizer.features == features.shape[1] == 6
+    logarithmic = features[:, 4:]
+    assert np.abs(logarithmic.mean(0)).max() < 0.05
+    assert np.abs(logarithmic.std(0) - 1).max() < 0.1
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+@pytest.mark.parametrize("offset", [0.0, 1e9])
+def test_light_columns_do_not_feel_scale_and_offset(scale, offset):
+    values = columns_of_all_kinds()[:, :2]
+    moved = values * scale + offset * scale
+    features, same = (fit_standardizer(v)(v) for v in (values, moved))
+    np.testing.assert_allclose(same, features, rtol=0, atol=1e-5)
+
+
+def test_a_small_spread_beside_a_large_offset_survives():
+    # In float32 all of these would be one number.
+    values = 1e9 + np.linspace(0, 1, 1_001)[:, None]
+    features = fit_standardizer(values)(values)
+    assert len(np.unique(features)) == 1_001
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+def test_heavy_columns_do_not_feel_scale(scale):
+    values = columns_of_all_kinds()[:, 2:]
+    features, same = (fit_standardizer(v)(v) for v in (values, values * scale))
+    np.testing.assert_allclose(same, features, rtol=0, atol=1e-4)
+
+
+def test_constant_columns_become_zeros_and_are_named():
+    values = columns_of_all_kinds()
+    values[:, 0], values[:, 2] = 7.3, 0.0
+    standardizer = fit_standardizer(values)
+    features = standardizer(values)
+    assert constant_columns(values, ["a", "b", "c", "d"]) == ["a", "c"]
+    assert not features[:, [0, 2]].any()
+    assert standardizer.heavy.tolist() == [3]
+    other = standardizer(values + 1)  # in new data they may differ
+    assert np.isfinite(other).all()
+
+
+def test_a_column_that_is_mostly_zero_is_no_constant():
+    values = np.zeros((1_000, 1))
+    values[::20, 0] = np.arange(1, 51)
+    features = fit_standardizer(values)(values)
+    assert constant_columns(values, ["a"]) == []
+    assert np.isfinite(features).all()
+    assert len(np.unique(features[:, 0])) == 51
+
+
+def test_outliers_grow_like_logarithms_and_keep_their_order():
+    standardizer = fit_standardizer(np.random.default_rng(0).normal(size=(1_000, 1)))
+    features = standardizer(np.array([[1.0], [1e3], [1e6], [1e12], [1e300]]))[:, 0]
+    assert (np.diff(features) > 0).all()
+    assert features[-1] < 1_000
+    np.testing.assert_allclose(standardizer(np.array([[-1e6]])), -features[2], rtol=0.01)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 50])
+def test_few_rows_standardise(rows):
+    values = columns_of_all_kinds(rows)
+    assert np.isfinite(fit_standardizer(values)(values)).all()
+
+
+def test_padded_datasets_are_standardised_observation_by_observation():
+    values = columns_of_all_kinds()
+    standardizer = fit_standardizer(values)
+    cube = standardizer(values.reshape(40, 100, 4))
+    assert np.array_equal(cube.reshape(4_000, -1), standardizer(values))
+
+
+def test_arrays_restore_a_standardizer():
+    values = columns_of_all_kinds()
+    standardizer = fit_standardizer(values)
+    same = Standardizer(**standardizer.arrays())
+    assert np.array_equal(same(values), standardizer(values))
