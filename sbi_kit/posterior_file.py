@@ -15,7 +15,7 @@ import safetensors.torch
 from torch import Tensor
 
 from sbi_kit.checks import BadValue
-from sbi_kit.files import write_whole
+from sbi_kit.files import publish, write
 
 FORMAT, VERSION = "sbi_kit.posterior", 1
 DOCUMENT, WEIGHTS, CHECKPOINT = "posterior.json", "weights.safetensors", "checkpoint.safetensors"
@@ -72,8 +72,10 @@ def write_posterior(
     full["digest"] = _digest(full)
     text = json.dumps(full, indent=1, allow_nan=False) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / WEIGHTS, weights)
-    write_whole(folder / DOCUMENT, text.encode())
+    # Both are on the disk before either gets its name: replacing a posterior is two renames.
+    staged = write(folder, WEIGHTS, weights), write(folder, DOCUMENT, text.encode())
+    for temporary, name in zip(staged, (WEIGHTS, DOCUMENT), strict=True):
+        publish(folder, temporary, name)
 
 
 def read_posterior(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
