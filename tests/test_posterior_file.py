@@ -380,14 +380,14 @@ def test_documents_and_tensors_come_back(tmp_path):
 def test_a_kill_between_the_files_leaves_no_false_posterior(posterior, saved, monkeypatch):
     from sbi_kit import posterior_file
 
-    original = posterior_file.write_whole
+    original = posterior_file.publish
 
-    def killed(path, content):
-        if path.name == DOCUMENT:
+    def killed(folder, temporary, name):
+        if name == DOCUMENT:
             raise KeyboardInterrupt
-        original(path, content)
+        original(folder, temporary, name)
 
-    monkeypatch.setattr(posterior_file, "write_whole", killed)
+    monkeypatch.setattr(posterior_file, "publish", killed)
     other = trained(PRIORS["joint"])
     with pytest.raises(KeyboardInterrupt):
         other.save(saved, overwrite=True)
@@ -399,3 +399,19 @@ def test_a_kill_between_the_files_leaves_no_false_posterior(posterior, saved, mo
     monkeypatch.undo()
     other.save(fresh)
     assert sk.load(fresh).prior == other.prior
+
+
+def test_a_kill_while_the_files_are_written_leaves_the_old_posterior(posterior, saved, monkeypatch):
+    from sbi_kit import posterior_file
+
+    original = posterior_file.write
+
+    def killed(folder, name, content):
+        if name == DOCUMENT:
+            raise KeyboardInterrupt
+        return original(folder, name, content)
+
+    monkeypatch.setattr(posterior_file, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trained(PRIORS["joint"]).save(saved, overwrite=True)
+    assert sk.load(saved).prior == posterior.prior
