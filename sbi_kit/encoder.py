@@ -1,4 +1,4 @@
-"""From datasets to what the flow is conditioned on: lay out, standardise, summarise."""
+"""From datasets to summaries: lay out, standardise, summarise, whatever their sizes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ _TOGETHER = 250_000  # observations, padding included, per pass through the summ
 
 @dataclass(frozen=True)
 class Encoder:
-    """The way of a dataset to its features.
+    """The way of a dataset to its summary.
 
     Attributes:
         data: The layout of one dataset.
@@ -43,12 +43,6 @@ class Encoder:
             part = rows.take(index)
             parts.append(self.network.summary(*to_tensors(part, self.standardizer)))
         return torch.cat(parts)[np.argsort(order)]
-
-    @torch.inference_mode()
-    def encode(self, x: Datasets) -> Tensor:
-        """What the flow is conditioned on, shape (b, width)."""
-        features: Tensor = self.network.trunk(self.summarise(x))
-        return features
 
 
 def to_tensors(x: Datasets, standardizer: Standardizer) -> tuple[Tensor, Tensor]:

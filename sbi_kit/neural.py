@@ -54,7 +54,7 @@ class NeuralPosterior:
         data: The layout of one dataset.
         simulator: Name and settings of the simulator.
         architecture: Sizes of the network.
-        encoder: The way of a dataset to its features, with the network that holds the flow.
+        encoder: The way of a dataset to its summary, with the network that holds the flow.
         familiarity: What new data are compared with.
         history: What it was trained on, how, and the losses.
         model: The simulator itself, if this process had it.
@@ -89,7 +89,7 @@ class NeuralPosterior:
             UserWarning: A dataset is larger or smaller than any trained on, or unlike all of them.
         """
         size = expect_integer("draws", draws, low=1)
-        features = self.encoder.encode(self._read(x))
+        features = self._features(x)
         rng = numpy_stream(seed, "posterior")
         d = len(self.prior.names)
         theta = np.empty((len(features), size, d))
@@ -117,7 +117,7 @@ class NeuralPosterior:
         Raises:
             BadValue, BadType: As for `sample`, or theta has another shape or holds NaN.
         """
-        features = self.encoder.encode(self._read(x))
+        features = self._features(x)
         points = self._expect_theta(theta, len(features))
         log_prior = self.prior.log_prob(points)
         single = points.ndim == 2
@@ -167,7 +167,9 @@ class NeuralPosterior:
             UserWarning: As for `sample`; or the simulator is not installed here, so that
                 posterior_predictive is left out.
         """
-        observed = self._read(x)
+        observed = read(x, self.data)
+        if not isinstance(x, Datasets):
+            self._screen(observed, self.encoder.summarise(observed), stacklevel=3)
         if model is None and expect_integer("predictive", predictive, low=0):
             model = self._find_model()
         return infer(
@@ -214,24 +216,27 @@ class NeuralPosterior:
         """The conditional density of whitened parameters."""
         return self.encoder.network.flow
 
-    def _read(self, x: Any) -> Datasets:
-        """The door for all data."""
+    def _features(self, x: Any) -> Tensor:
+        """What the flow is conditioned on, shape (b, width); the door for all data."""
         observed = read(x, self.data)
+        summaries = self.encoder.summarise(observed)
         if not isinstance(x, Datasets):  # those come from a bank or were screened before
-            self._screen(observed)
-        return observed
+            self._screen(observed, summaries, stacklevel=4)
+        with torch.inference_mode():
+            features: Tensor = self.encoder.network.trunk(summaries)
+        return features
 
-    def _screen(self, x: Datasets) -> None:
+    def _screen(self, x: Datasets, summaries: Tensor, *, stacklevel: int) -> None:
         """Warn of datasets of untrained size and of those unlike all simulations."""
         low, high = self.data.n_range
         outside = np.flatnonzero((x.n < low) | (x.n > high))
-        scores = self.familiarity.score(self.encoder.summarise(x).numpy())
+        scores = self.familiarity.score(summaries.numpy())
         if len(outside):
             warnings.warn(
                 f"Dataset {outside[0]} has {x.n[outside[0]]} observations, and the posterior was "
                 f"trained on {low} to {high}; its draws are an extrapolation.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=stacklevel,
             )
         p_values = self.familiarity.p_value(scores)
         worst = int(np.argmin(p_values))
@@ -243,7 +248,7 @@ class NeuralPosterior:
                 f"{p_values[worst]:.1g}); check its units and columns, and the model, before "
                 "trusting its posterior.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=stacklevel,
             )
 
     def _expect_theta(self, theta: ArrayLike, b: int) -> Array:
