@@ -9,6 +9,9 @@ measures mixing: R-hat and effective sample sizes say nothing about it, and judg
 matter of `sbi_kit.diagnostics`.
 """
 
+import errno
+import os
+import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 InferenceData: TypeAlias = Any  # arviz.InferenceData or xarray.DataTree
+_OVERHEAD = 2**20  # bytes of a file beside its arrays
 _DIMS = ("chain", "draw", "dataset", "observation")
 _ONE_CHAIN = "independent draws of an amortized posterior: one chain; R-hat and ESS say nothing"
 
@@ -151,7 +155,14 @@ def write_netcdf(idata: InferenceData, path: str | Path) -> None:
     """Write all groups to one netCDF file, which ArviZ of either version opens.
 
     The file appears whole or not at all.
+
+    Raises:
+        OSError: The disk has no room for it.
     """
+    # HDF5 takes the whole process down when a disk fills up under it, so ask before.
+    size = sum(column.nbytes for group in idata.values() for column in group.data_vars.values())
+    if shutil.disk_usage(Path(path).parent).free < size + _OVERHEAD:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     partial = Path(f"{path}.partial")
     try:
         idata.to_netcdf(str(partial))

@@ -104,7 +104,8 @@ def expect_name(kind: str, name: object, valid: Iterable[str]) -> str:
 def nearest(name: object, valid: Sequence[str]) -> str | None:
     """The valid name that a misspelt one most likely meant, if any is close."""
     close = difflib.get_close_matches(str(name), valid, n=1)
-    return close[0] if close else None
+    same = [other for other in valid if other.casefold() == str(name).casefold()]
+    return next(iter([*same, *close]), None)
 
 
 def expect_array(name: str, value: ArrayLike, shape: Sequence[int | str], *, do: str) -> Array:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sbi_kit.checks import BadType, BadValue, expect_array, expect_finite, show_shape
 from sbi_kit.contracts import Array, Prior, Simulator
-from sbi_kit.data import Vector
+from sbi_kit.data import Vector, as_floats
 from sbi_kit.manifest import Entry, Record, stage
 from sbi_kit.seeds import numpy_stream
 from sbi_kit.shards import FAILED, NON_FINITE, OK, Rows, StatusArray, join
@@ -132,7 +132,8 @@ def expect_output(model: Simulator, output: Any, b: int, n: int) -> Array:
         raise BadType(*_unlike(model, shape, f"dtype {output.dtype}"))
     if output.shape != shape:
         raise BadValue(*_unlike(model, shape, f"shape {show_shape(output.shape)}"))
-    values = np.asarray(output, dtype=np.float64)
+    values = as_floats(output) if isinstance(output, np.ma.MaskedArray) else output
+    values = np.asarray(values, dtype=np.float64)
     return values[:, None] if vector else values
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sbi_kit.checks import (
     BadType,
@@ -52,6 +53,9 @@ class Exchangeable:
         nested: Whether any m observations of a dataset of size n are distributed as a dataset of
             size m, as independent observations are. Training then learns from parts of datasets
             too. False where an observation depends on the size of its dataset (ranks, say).
+
+    >>> Exchangeable(columns=("time", "dose"), n=(20, 200)).n_range
+    (20, 200)
     """
 
     columns: tuple[str, ...]
@@ -76,6 +80,9 @@ class Series:
     Args:
         columns: Names of the measured quantities.
         n: Number of time points, fixed or (smallest, largest); drawn uniformly when simulated.
+
+    >>> Series(columns=("in_bed",), n=14).n_range
+    (14, 14)
     """
 
     columns: tuple[str, ...]
@@ -123,6 +130,11 @@ class Datasets:
     Attributes:
         values: Shape (b, n, columns), n the largest of the batch; a `Vector` has n = 1.
         n: Number of true observations of each dataset, shape (b,).
+
+    >>> x = read([np.array([3.0, 8.0]), np.array([5.0])], Series(columns=("in_bed",), n=(1, 14)))
+    >>> x.n, x.values[..., 0]
+    (array([2, 1]), array([[3., 8.],
+           [5., 0.]]))
     """
 
     values: Array
@@ -173,6 +185,8 @@ def read(x: Any, layout: AnyLayout) -> Datasets:
     (1, 3, 1)
     """
     if isinstance(x, Datasets):
+        if x.values.shape[-1] != len(layout.columns):
+            raise _misfit(x.values.shape, layout)
         tables = x.each()
     elif isinstance(x, (list, tuple)) and any(_is_dataset(item) for item in x):
         tables = [table for item in x for table in _tables(item, layout)]
@@ -190,6 +204,8 @@ def read(x: Any, layout: AnyLayout) -> Datasets:
 
 def _tables(x: Any, layout: AnyLayout) -> list[Array]:
     """The datasets of one array, frame or dict, each (n, columns)."""
+    if isinstance(layout, Vector) and _is_named_row(x):
+        x = dict(x)
     if isinstance(x, Mapping) or hasattr(x, "columns"):
         table = _by_name(x, layout.columns)
         return list(table[:, None]) if isinstance(layout, Vector) else [table]
@@ -207,23 +223,33 @@ def _tables(x: Any, layout: AnyLayout) -> list[Array]:
             return [array]
         if array.ndim == 3 and array.shape[2] == size:
             return list(array)
-    columns = ", ".join(layout.columns)
-    advice = f"the last axis holds the columns {columns}"
-    raise BadValue(_form(layout), f"an array of shape {show_shape(array.shape)}", advice)
+    raise _misfit(array.shape, layout)
+
+
+def _misfit(shape: tuple[int, ...], layout: AnyLayout) -> BadValue:
+    advice = f"the last axis holds the columns {', '.join(layout.columns)}"
+    return BadValue(_form(layout), f"an array of shape {show_shape(shape)}", advice)
 
 
 def _numbers(x: Any, layout: AnyLayout) -> Array:
     try:
-        array = np.asarray(x)
+        array = np.asanyarray(x)
         if array.dtype.kind not in "buif" and array.dtype != object:
             raise TypeError(array.dtype)
-        return array.astype(np.float64)
+        return as_floats(array)
     except (TypeError, ValueError):
         raise BadType(
             _form(layout),
             f"{type(x).__name__} with other content",
             "pass numbers, a list of arrays, a pandas frame or a dict of columns",
         ) from None
+
+
+def as_floats(array: NDArray[Any]) -> Array:
+    """A float64 array of its own; what a numpy mask hides is NaN, never the number behind it."""
+    values = np.array(array, dtype=np.float64)
+    values[np.ma.getmaskarray(array)] = np.nan
+    return values
 
 
 def _by_name(frame: Any, columns: tuple[str, ...]) -> Array:
@@ -246,7 +272,10 @@ def _by_name(frame: Any, columns: tuple[str, ...]) -> Array:
 
 
 def _column(name: str, values: Any) -> Array:
-    column = np.atleast_1d(np.asarray(values))
+    try:
+        column = np.atleast_1d(np.asanyarray(values))
+    except ValueError:
+        column = np.array([*values, None], dtype=object)[:-1]  # rows of different length
     if column.ndim > 1:
         raise BadValue(
             f"one column {name!r}",
@@ -256,7 +285,7 @@ def _column(name: str, values: Any) -> Array:
     try:
         if column.dtype.kind in "mM":  # dates, which numpy would count in nanoseconds
             raise TypeError(column.dtype)
-        return column.astype(np.float64)
+        return as_floats(column)
     except (TypeError, ValueError):
         row = next((i for i, value in enumerate(column) if not _is_number(value)), 0)
         raise BadType(
@@ -275,7 +304,13 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_dataset(item: Any) -> bool:
-    return isinstance(item, (np.ndarray, Mapping)) or hasattr(item, "columns")
+    """Whether a list's item is a dataset and no number: arrays of any library have axes."""
+    return isinstance(item, Mapping) or hasattr(item, "columns") or getattr(item, "ndim", 0) > 0
+
+
+def _is_named_row(x: Any) -> bool:
+    """Whether it is one row of a pandas frame, which carries the names of its columns."""
+    return hasattr(x, "to_frame") and all(isinstance(name, str) for name in x.index)
 
 
 def _form(layout: AnyLayout) -> str:
@@ -285,7 +320,9 @@ def _form(layout: AnyLayout) -> str:
 
 
 def _expect_columns(columns: Iterable[str]) -> tuple[str, ...]:
-    names = (columns,) if isinstance(columns, str) else tuple(columns)
+    if isinstance(columns, str):
+        columns = (columns,)
+    names = tuple(columns) if isinstance(columns, Iterable) else ()
     fine = bool(names) and all(isinstance(name, str) and name for name in names)
     if not fine or len(set(names)) < len(names):
         raise BadValue(

@@ -50,6 +50,7 @@ def _usage(error: click.ClickException) -> str:
     text = error.format_message().rstrip(".")
     if text.endswith("?"):
         return text.replace(". Did you", "; did you")
+    text = text.replace(". (Did you", " (did you")
     return f"{text}; {context.command_path if context else 'sbi-kit'} --help shows what is valid."
 
 
@@ -61,13 +62,16 @@ def _code(error: Exception) -> int | None:
 
     if isinstance(error, BadInput):
         return 2
-    return 1 if isinstance(error, (OSError, PluginError, SimulationError)) else None
+    failures = (MemoryError, OSError, PluginError, SimulationError)
+    return 1 if isinstance(error, failures) else None
 
 
 def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         place = f" at {error.filename}" if error.filename else ""
         return f"The system refused{place}: {error.strerror}."
+    if isinstance(error, MemoryError):
+        return f"There is too little memory ({error}); ask for fewer draws or rows."
     return str(error)
 
 

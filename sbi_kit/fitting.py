@@ -44,7 +44,7 @@ def fit(
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float = 3e-3,
-    patience: int = 6,
+    patience: int = 10,
     validation_share: float = 0.1,
     width: int = 128,
     hidden: int = 64,

@@ -33,7 +33,7 @@ from sbi_kit.inference import infer
 from sbi_kit.network import Architecture, build_network, shapes_of
 from sbi_kit.posterior_file import read_posterior, write_posterior
 from sbi_kit.prior import Prior, prior_from_dict, prior_to_dict
-from sbi_kit.registry import PluginError, load_simulator, simulator_names
+from sbi_kit.registry import PluginError, expect_simulator, load_simulator, simulator_names
 from sbi_kit.seeds import numpy_stream
 from sbi_kit.simulator import describe
 from sbi_kit.summary.standardize import Standardizer
@@ -161,7 +161,7 @@ class NeuralPosterior:
             observed_data, posterior_predictive, sample_stats (log_q) and constant_data.
 
         Raises:
-            BadValue, BadType: As for `sample`.
+            BadValue, BadType: As for `sample`, or the model has other parameters or data.
 
         Warns:
             UserWarning: As for `sample`; or the simulator is not installed here, so that
@@ -172,6 +172,8 @@ class NeuralPosterior:
             self._screen(observed, self.encoder.summarise(observed), stacklevel=3)
         if model is None and expect_integer("predictive", predictive, low=0):
             model = self._find_model()
+        elif model is not None:
+            self._expect_model(model)
         return infer(
             self,
             observed,
@@ -257,6 +259,17 @@ class NeuralPosterior:
         d = len(names)
         shape = (b, "draws", d) if np.ndim(theta) == 3 else (b, d)
         return expect_array("theta", theta, shape, do=do)
+
+    def _expect_model(self, model: contracts.Simulator) -> None:
+        """Refuse a simulator of other parameters or data than the posterior's."""
+        given = expect_simulator(model, "model")
+        other, mine = (
+            f"{', '.join(names)} and {type(data).__name__} data of {', '.join(data.columns)}"
+            for names, data in ((given.prior.names, given.data), (self.prior.names, self.data))
+        )
+        if other != mine:
+            advice = "pass the simulator that the posterior was trained with"
+            raise BadValue(f"a model with parameters {mine}", other, advice)
 
     def _find_model(self) -> contracts.Simulator | None:
         """The simulator it was trained with, in this process or installed."""

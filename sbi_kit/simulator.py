@@ -32,6 +32,17 @@ class Simulator:
 
     Raises:
         BadType: A part is of another kind; the message names it.
+
+    >>> from sbi_kit.data import Vector
+    >>> from sbi_kit.prior import Normal, Prior
+    >>> scale = Simulator(
+    ...     name="scale",
+    ...     prior=Prior(weight=Normal(70, 10)),
+    ...     data=Vector(columns=("reading",)),
+    ...     simulate=lambda theta, rng: theta + rng.normal(size=theta.shape),
+    ... )
+    >>> scale.simulate(np.array([[70.0]]), np.random.default_rng(1)).round(1)
+    array([[70.3]])
     """
 
     name: str

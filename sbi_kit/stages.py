@@ -161,7 +161,7 @@ def read_csv(path: str, posterior: "NeuralPosterior") -> Any:
     import pandas as pd
 
     try:
-        return pd.read_csv(path)
+        frame = pd.read_csv(path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise BadValue(
@@ -169,6 +169,12 @@ def read_csv(path: str, posterior: "NeuralPosterior") -> Any:
             f"{path}, which cannot be read ({' '.join(str(reason).split())})",
             "check the path and the file",
         ) from error
+    if not isinstance(frame.index, pd.RangeIndex):
+        # pandas would take the first values of each row for its name and shift the others.
+        more = frame.index.nlevels + len(frame.columns)
+        got = f"{more} values under {len(frame.columns)} names in {path}"
+        raise BadValue("a CSV file with a name for every column", got, "name every column")
+    return frame
 
 
 def expect_summary(name: str | None) -> None:

@@ -26,7 +26,8 @@ from sbi_kit.checks import BadValue, expect_integer, expect_number
 Loss: TypeAlias = Callable[[Any], Tensor]
 
 _WARM_UP = 0.05  # share of the steps in which the rate rises
-_COOLING = 0.25  # length of a cooling, as a share of the steps before it
+_COOLING = 0.25  # length of a cooling, as a share of the steps to the best weights,
+_SHORTEST = 0.1  # and its least length, as a share of all steps
 _CUT = 0.3  # factor on the rate after a loss that is not finite
 
 
@@ -59,7 +60,7 @@ class Recipe:
     steps: int
     learning_rate: float = 3e-3
     evaluate_every: int = 200
-    patience: int = 6
+    patience: int = 10
     weight_decay: float = 0.01
     clip: float = 5.0
 
@@ -69,6 +70,10 @@ class Recipe:
         for name in ("learning_rate", "clip"):
             expect_number(name, getattr(self, name), low=0, open_low=True)
         expect_number("weight_decay", self.weight_decay, low=0)
+
+    def cooling(self, best_step: int) -> int:
+        """Length of a cooling from the best weights."""
+        return max(1, round(_COOLING * best_step), round(_SHORTEST * self.steps))
 
 
 @dataclass(frozen=True)
@@ -271,7 +276,7 @@ def _evaluate(run: _Run) -> None:
             state,
             cooling_from=state.step,
             cooling_rate=state.learning_rate(run.recipe),
-            end=min(state.end, state.step + max(1, round(_COOLING * state.best_step))),
+            end=min(state.end, state.step + run.recipe.cooling(state.best_step)),
         )
     run.state = state
 

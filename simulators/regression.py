@@ -122,7 +122,7 @@ class Regression:
     def observed(self) -> Array:
         """One simulated, not measured, dataset of the fewest rows, shape (n, k + 1).
 
-        It is the same in every session; `observed_theta` is the truth behind it.
+        It never changes; `observed_theta` is the truth behind it.
         """
         rng = numpy_stream(0, "regression: rows")
         rows: Array = self.simulate(self.observed_theta[None], rng, self.data.n_range[0])[0]

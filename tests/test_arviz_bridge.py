@@ -1,5 +1,6 @@
 """What ArviZ gets: run under 0.x (Python 3.11) and 1.x (Python 3.12), without torch."""
 
+import shutil
 import subprocess
 import sys
 import warnings
@@ -140,6 +141,14 @@ def test_netcdf_round_trip(tmp_path, n):
             np.testing.assert_array_equal(read[coordinate], group[coordinate])
     write_netcdf(again, path)  # the file was closed, so it can be replaced
     assert [file.name for file in tmp_path.iterdir()] == ["flu.nc"]
+
+
+def test_a_full_disk_is_noticed_before_writing(tmp_path, monkeypatch):
+    idata, used = inference_data(**parts()), shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: used._replace(free=2**20))
+    with pytest.raises(OSError, match="No space left on device"):
+        write_netcdf(idata, tmp_path / "flu.nc")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_arviz_itself_opens_the_file(tmp_path):

@@ -479,6 +479,8 @@ def broken(**attributes):
     ("posterior", "bank", "settings", "error", "message"),
     [
         (Conjugate(("a", "c")), Bank(9), {}, BadValue, r"parameters \(a, c\); got a, b; simulate"),
+        ("runs/flu", Bank(9), {}, BadType, r"with prior, sample and log_prob; got str; pass what"),
+        (Conjugate(), "banks/flu", {}, BadType, r"a bank of simulations; got str; pass what sim"),
         (Conjugate(), Bank(9), {"draws": 0}, BadValue, r"Expected draws as an integer >= "),
         (Conjugate(), Bank(9), {"draws": 1.5}, BadType, r"draws as an integer .*got 1.5"),
         (Conjugate(), Bank(9), {"seed": -1}, BadValue, r"seed as an integer >= 0; got -1"),

@@ -125,6 +125,8 @@ def test_names_are_listed_and_the_nearest_is_named():
         expect_name("summary", 3, [])
     assert nearest("bata", ["beta", "gamma"]) == "beta"
     assert nearest("q", ["beta", "gamma"]) is None
+    assert nearest("X", ["y", "x"]) == "x"
+    assert nearest("MU", ["tau", "mu"]) == "mu"
 
 
 def test_arrays_pass_as_float64():

@@ -245,6 +245,7 @@ def test_help_names_commands_defaults_and_exit_codes(run):
         ("fit location", "Missing option '--out'; sbi-kit fit --help shows what is valid."),
         ("fit --out o", "Missing argument 'NAME'; sbi-kit fit --help shows what is valid."),
         ("fit location --out o --epoch 3", "No such option '--epoch'"),
+        ("fit location --out o --se 3", "No such option '--se' (did you mean "),
         (
             "fit location --out o --bank b --simulations 3",
             "--simulations and --bank exclude each other; sbi-kit fit --help shows what is valid.",
@@ -341,6 +342,15 @@ def test_system_errors_and_defects(run, monkeypatch, capsys):
     monkeypatch.setattr("sbi_kit.registry.load_simulator", refuse)
     text = sentence(run("simulate", "location", "--rows", 9, "--bank", "b"), 1)
     assert text == "The system refused at b/manifest.jsonl: Permission denied."
+
+    def grow(*_, **__):
+        raise MemoryError("Unable to allocate 9 TiB")
+
+    monkeypatch.setattr("sbi_kit.registry.load_simulator", grow)
+    text = sentence(run("simulate", "location", "--rows", 9, "--bank", "b"), 1)
+    assert text == (
+        "There is too little memory (Unable to allocate 9 TiB); ask for fewer draws or rows."
+    )
     monkeypatch.setattr("sbi_kit.registry.load_simulator", break_)
     with pytest.raises(ZeroDivisionError, match="a defect"):
         cli.main(["simulate", "location", "--rows", "9", "--bank", "b"])
@@ -603,6 +613,7 @@ def test_sample_overwrites_only_when_asked(run, trained, tmp_path):
         ("x\n", "Expected data of shape (b, 1) or in a form that names the columns"),
         ("X\n1\n", "Expected the columns x; got only X; "),
         ("x\n1\n\n2\nNA\n", "without NaN or inf; got nan at row"),
+        ("x,note\n9,1,a\n9,2,b\n", "for every column; got 3 values under 2 names in d.csv; name"),
         ("x\n1\nmany\n", "Expected numbers in column 'x'; got 'many' at row 1;"),
     ],
 )

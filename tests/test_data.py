@@ -154,6 +154,16 @@ def test_a_scalar_is_a_vector_of_one_column():
     same(read(4.0, Vector(("a",))), Datasets(np.array([[[4.0]]]), np.array([1])))
 
 
+def test_a_row_of_a_frame_is_read_by_name():
+    row = pd.DataFrame({"sd": [3.0], "note": ["late"], "mean": [1.0]}).iloc[0]
+    same(read(row, ROWS), Datasets(np.array([[[1.0, 3.0]]]), np.array([1])))
+
+
+def test_a_list_may_hold_columns_of_frames():
+    lists = [pd.Series([1.0, 2.0]), pd.Series([3.0])]
+    same(read(lists, COUNTS), read([np.array([1.0, 2.0]), np.array([3.0])], COUNTS))
+
+
 def test_reading_copies():
     given = ONE.copy()
     read(given, SETS).values[:] = 0
@@ -241,6 +251,36 @@ REFUSED = {
         pd.DataFrame({"count": pd.to_datetime(["2020-01-01", "2020-01-02"])}),
         "Expected numbers in column 'count'; got",
     ),
+    "a masked number": (
+        SETS,
+        np.ma.masked_equal([[1, 2], [3, 4]], 4),
+        "got nan at row 1 of column 'y'; remove or impute it before inference.",
+    ),
+    "a masked number in a dict": (
+        SETS,
+        {"x": np.ma.masked_equal([1, 2], 2), "y": [1, 2]},
+        "got nan at row 1 of column 'x'",
+    ),
+    "rows of different length in a column": (
+        COUNTS,
+        {"count": [[1, 2], [3]]},
+        "Expected numbers in column 'count'; got [1, 2] at row 0;",
+    ),
+    "a letter of the other case": (
+        SETS,
+        pd.DataFrame({"X": [1.0], "y": [2.0]}),
+        "Expected the columns x, y; got only X, y; did you mean 'x' by 'X'?",
+    ),
+    "a row of a frame without a column": (
+        ROWS,
+        pd.Series({"mean": 1.0, "std": 2.0}),
+        "did you mean 'sd' by 'std'?",
+    ),
+    "datasets of another layout": (
+        SETS,
+        Datasets(np.ones((4, 3, 1)), np.full(4, 3)),
+        "got an array of shape (4, 3, 1); the last axis holds the columns x, y.",
+    ),
     "the same column twice": (
         SETS,
         pd.DataFrame(np.ones((3, 3)), columns=["x", "y", "y"]),
@@ -295,6 +335,7 @@ def test_a_name_alone_is_one_column():
     [
         (lambda: Vector(()), BadValue, "Expected columns as distinct non-empty names; got ()"),
         (lambda: Vector(("a", "a")), BadValue, "name each column once"),
+        (lambda: Vector(3), BadValue, "distinct non-empty names; got 3; name each column once"),
         (lambda: Vector(("a", "")), BadValue, "distinct non-empty names"),
         (lambda: Series(("a",), 0), BadValue, "Expected n as an integer >= 1; got 0"),
         (lambda: Series(("a",), 2.5), BadType, "got 2.5"),

@@ -420,6 +420,24 @@ def test_no_prediction_and_more_than_there_are_draws(series):
         series.infer(x, draws=9, seed=3, predictive=-1)
 
 
+def test_only_a_model_of_the_same_kind_replicates_data(sets, vectors, series):
+    x = data_of("sets", 1)
+    for model, text in (
+        ("sets", "Expected model to have prior, data and simulate; got str without"),
+        (vectors.model, "beta, gamma and Exchangeable data of x, y; got .* and Vector data of x,"),
+        (series.model, "pass the simulator that the posterior was trained with"),
+    ):
+        with pytest.raises((BadValue, BadType), match=text):
+            sets.infer(x, draws=5, seed=1, model=model)
+    assert groups_of(sets.infer(x, draws=5, seed=1, model=sets.model)) == FULL
+
+
+def test_datasets_of_another_layout_are_refused(sets):
+    x = Datasets(np.ones((2, 4, 3)), np.array([4, 4]))
+    with pytest.raises(BadValue, match=r"got an array of shape \(2, 4, 3\); the last axis holds"):
+        sets.sample(x, draws=5, seed=1)
+
+
 def test_vectors_have_no_axis_of_observations(vectors):
     idata = vectors.infer(data_of("vectors", 1)[0], draws=9, seed=3)
     assert idata["posterior_predictive"]["x"].dims == ("chain", "draw")

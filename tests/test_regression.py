@@ -158,7 +158,7 @@ def test_bad_parameters_are_refused(theta, message):
 
 
 def test_bad_data_are_refused():
-    with pytest.raises(BadValue, match="got only x_1, x_2, x_3, x_4, Y; add column 'y'"):
+    with pytest.raises(BadValue, match="x_4, Y; did you mean 'y' by 'Y'"):
         Regression().exact_posterior({name: [1.0] for name in ("x_1", "x_2", "x_3", "x_4", "Y")})
     with pytest.raises(BadValue, match="n as an integer >= 1; got 0"):
         Regression().simulate(np.zeros((1, 4)), np.random.default_rng(0), 0)

@@ -443,6 +443,16 @@ def test_non_finite_rows_are_kept_and_marked():
     assert bank.n.all()
 
 
+def test_masked_numbers_are_missing_ones():
+    def run(theta, rng, n):
+        x = np.ma.masked_array(gauss(theta, rng, n), mask=False)
+        x[theta[:, 0] > 0.5, 0] = np.ma.masked
+        return x
+
+    bank = simulate(make(run), 100, seed=1)
+    assert np.array_equal(bank.status == 1, bank.theta[:, 0] > 0.5)
+
+
 @pytest.mark.parametrize(
     ("run", "error", "message"),
     [

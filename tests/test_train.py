@@ -147,7 +147,13 @@ def test_overfitting_stops_early_and_cools():
         if s <= state.cooling_from
         and loss == min(other for t, _, other in state.evaluations if t <= state.cooling_from)
     )
-    assert steps_cooled == max(1, round(0.25 * stalled_best))
+    assert steps_cooled == recipe.cooling(stalled_best) == 2_000
+
+
+def test_a_cooling_is_a_quarter_of_the_way_there_and_a_tenth_of_all_steps_at_least():
+    recipe = Recipe(steps=1_000)
+    assert [recipe.cooling(step) for step in (0, 100, 400, 600, 1_000)] == [100, 100, 100, 150, 250]
+    assert Recipe(steps=1).cooling(0) == 1
 
 
 # The rate

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from sbi_kit.checks import BadValue, expect_array, expect_integer, expect_number
+from sbi_kit.checks import BadType, BadValue, expect_array, expect_integer, expect_number
 from sbi_kit.contracts import Array, IntArray, Posterior
 from sbi_kit.data import Datasets
 from sbi_kit.diagnostics.bands import Band
@@ -184,8 +184,15 @@ def calibrate(
 
     Raises:
         BadValue: As for `sbc_ranks`, or the posterior returns a log density that is NaN.
-        BadType: draws or seed is no integer.
+        BadType: draws or seed is no integer, or the posterior or the bank is no such thing.
     """
+    if not isinstance(posterior, Posterior):
+        advice = "pass what fit or load returned, or any object with these three"
+        got = type(posterior).__name__
+        raise BadType("a posterior with prior, sample and log_prob", got, advice)
+    if not isinstance(bank, HeldOut):
+        advice = "pass what simulate or Bank.open returned"
+        raise BadType("a bank of simulations", type(bank).__name__, advice)
     draws = expect_integer("draws", draws, low=2)
     level = expect_number("level", level, low=0.5, high=0.9999)
     truth, mean, sd, log_q, parts = [], [], [], [], []

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from scipy.special import betaincinv, ndtr, ndtri
@@ -28,6 +28,7 @@ _PERCENTS = np.arange(1, 100) / 100
 _CHUNK = 2**21  # numbers drawn per call of `sample`: 16 MiB
 
 
+@runtime_checkable
 class HeldOut(Protocol):
     """What is asked of a bank: simulations that the posterior was not trained on."""
 
