@@ -9,12 +9,15 @@ import hashlib
 import json
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from sbi_kit.bank import Bank, usable_rows
@@ -119,15 +122,18 @@ def fit(
         log_q: Tensor = network(*batch)
         return -log_q
 
-    state = train(
-        network,
-        loss,
-        batches,
-        recipe,
-        checkpoint=None if checkpoint is None else Path(checkpoint),
-        identity=_identity(bank, rows, standardizer, seed, batch_size, share, recipe, architecture),
-        progress=progress,
-    )
+    with _threads(1 if name == "identity" else torch.get_num_threads()):
+        state = train(
+            network,
+            loss,
+            batches,
+            recipe,
+            checkpoint=None if checkpoint is None else Path(checkpoint),
+            identity=_identity(
+                bank, rows, standardizer, seed, batch_size, share, recipe, architecture
+            ),
+            progress=progress,
+        )
     network.eval().requires_grad_(False)
     encoder = Encoder(bank.data, name, standardizer, network)
     reference, held_out = (
@@ -143,6 +149,21 @@ def fit(
         history=_history(bank, training, validation, seed, batch_size, recipe, state),
         model=bank.model,
     )
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Use that many threads in the block.
+
+    A step on datasets of one row is too little work to share: a second thread saves a twentieth of
+    the time on an idle machine, and triples it where another process keeps the core busy.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _enough(rows: IntArray) -> IntArray:

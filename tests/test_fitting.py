@@ -97,6 +97,24 @@ def test_the_state_of_global_generators_does_not_matter_nor_change(bank, posteri
     assert torch.get_default_dtype() == torch.float32
 
 
+def test_the_number_of_threads_is_given_back(bank):
+    before, seen = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    try:
+        sk.fit(bank, seed=2, progress=lambda _: seen.append(torch.get_num_threads()), **SMALL)
+        assert set(seen) == {1}
+        assert torch.get_num_threads() == 2
+
+        def fail(_):
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            sk.fit(bank, seed=2, progress=fail, **SMALL)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_other_settings_of_torch_are_no_obstacle(set_bank):
     torch.set_default_dtype(torch.float64)
     try:
