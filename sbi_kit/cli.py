@@ -246,11 +246,12 @@ def check(
     from sbi_kit import stages
     from sbi_kit.files import write_whole
     from sbi_kit.neural import load
+    from sbi_kit.simulator import rebuild
 
     if report is not None:
         stages.expect_new_file(report, overwrite=True)
     posterior = load(folder)
-    model = stages.model_of(posterior)
+    model = rebuild(posterior.simulator, posterior.prior)
     source = stages.Source(model=model, workers=workers, skip_failures=skip_failures)
     verdict = stages.judge(posterior, source, datasets=datasets, draws=draws, seed=seed)
     console.show_verdict(verdict)

@@ -33,9 +33,9 @@ from sbi_kit.inference import infer
 from sbi_kit.network import Architecture, build_network, shapes_of
 from sbi_kit.posterior_file import read_posterior, write_posterior
 from sbi_kit.prior import Prior, prior_from_dict, prior_to_dict
-from sbi_kit.registry import PluginError, expect_simulator, load_simulator, simulator_names
+from sbi_kit.registry import PluginError, expect_simulator
 from sbi_kit.seeds import numpy_stream
-from sbi_kit.simulator import describe
+from sbi_kit.simulator import rebuild
 from sbi_kit.summary.standardize import Standardizer
 
 _CHUNK = 8_192  # draws per pass through the flow, whose activations then stay in cache
@@ -275,16 +275,12 @@ class NeuralPosterior:
         """The simulator it was trained with, in this process or installed."""
         if self.model is not None:
             return self.model
-        name, settings = self.simulator["name"], self.simulator["settings"]
-        if name in simulator_names() and settings is not None:
-            # One that cannot be built any more must not cost the inference.
-            with suppress(BadInput, PluginError):
-                model = load_simulator(name, settings)
-                if describe(model) == self.simulator and model.prior == self.prior:
-                    return model
+        # One that cannot be built any more must not cost the inference.
+        with suppress(BadInput, PluginError):
+            return rebuild(self.simulator, self.prior)
         warnings.warn(
-            f"The simulator {name!r} of this posterior is not installed here, or differs; "
-            "posterior_predictive is left out, so pass model= to replicate data.",
+            f"The simulator {self.simulator['name']!r} of this posterior is not installed here, or "
+            "differs; posterior_predictive is left out, so pass model= to replicate data.",
             UserWarning,
             stacklevel=3,
         )

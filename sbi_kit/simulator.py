@@ -7,15 +7,15 @@ it holds and a saved posterior can rebuild the model.
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from sbi_kit import contracts
-from sbi_kit.checks import BadType
-from sbi_kit.registry import expect_simulator, registered_name
+from sbi_kit.checks import BadType, BadValue
+from sbi_kit.registry import expect_simulator, load_simulator, registered_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +77,25 @@ def describe(model: contracts.Simulator) -> dict[str, Any]:
     own = getattr(model, "name", None)
     name = own if isinstance(own, str) and own else registered_name(cls) or cls.__name__
     return {"name": name, "settings": _settings(model)}
+
+
+def rebuild(known: Mapping[str, Any], prior: contracts.Prior) -> contracts.Simulator:
+    """The simulator that `describe` said this of, as it is installed here.
+
+    Args:
+        known: What `describe` returned.
+        prior: The prior it had.
+
+    Raises:
+        UnknownName, BadValue, PluginError: It is not installed, or differs.
+    """
+    wanted = f"the simulator {known['name']!r} as this posterior was trained with it"
+    if known["settings"] is None:
+        raise BadValue(wanted, "no record of its settings", "pass it to infer in Python, as model=")
+    model = load_simulator(known["name"], known["settings"])
+    if describe(model) != known or model.prior != prior:
+        raise BadValue(wanted, "another of that name", "install the distribution it came from")
+    return model
 
 
 def _settings(model: object) -> dict[str, Any] | None:

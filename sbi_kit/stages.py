@@ -14,10 +14,9 @@ from sbi_kit import console
 from sbi_kit.bank import Bank
 from sbi_kit.checks import BadValue, expect_name
 from sbi_kit.contracts import Simulator
-from sbi_kit.registry import load_simulator
 from sbi_kit.seeds import torch_seed
 from sbi_kit.simulation import simulate
-from sbi_kit.simulator import describe
+from sbi_kit.simulator import describe, rebuild
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,29 +122,13 @@ def packaged_table(
     return summary_table(idata, posterior.prior.names)
 
 
-def model_of(posterior: "NeuralPosterior") -> Simulator:
-    """The simulator that a posterior was trained with, as it is installed here.
-
-    Raises:
-        UnknownName, BadValue, PluginError: It is not installed, or differs.
-    """
-    known = posterior.simulator
-    wanted = f"the simulator {known['name']!r} as this posterior was trained with it"
-    if known["settings"] is None:
-        raise BadValue(wanted, "no record of its settings", "pass it to infer in Python, as model=")
-    model = load_simulator(known["name"], known["settings"])
-    if describe(model) != known or model.prior != posterior.prior:
-        raise BadValue(wanted, "another of that name", "install the distribution it came from")
-    return model
-
-
 def packaged_data(posterior: "NeuralPosterior") -> Any:
     """The data that come with a posterior's simulator.
 
     Raises:
         BadValue: There are none.
     """
-    observed = getattr(model_of(posterior), "observed", None)
+    observed = getattr(rebuild(posterior.simulator, posterior.prior), "observed", None)
     if observed is None:
         name = posterior.simulator["name"]
         raise BadValue(f"data packaged with {name!r}", "none", "pass a CSV file as --observed")

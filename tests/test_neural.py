@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import sbi_kit as sk
-from sbi_kit import neural
+from sbi_kit import neural, simulator
 from sbi_kit.checks import BadType, BadValue
 from sbi_kit.contracts import Posterior
 from sbi_kit.data import Datasets, read, stack
@@ -464,7 +464,6 @@ def test_a_simulator_that_is_not_here_is_missed_aloud(series, tmp_path, monkeypa
     idata = loaded.infer(x, draws=5, seed=1, model=series.model)
     assert groups_of(idata) == FULL
     assert told(lambda: loaded.infer(x, draws=5, seed=1, predictive=0)) == []
-    monkeypatch.setattr(neural, "simulator_names", lambda: ("series",))
     for answer in (series.model, BadValue("a", "b", "c"), neural.PluginError("broken")):
 
         def find(name, settings, answer=answer):
@@ -472,7 +471,7 @@ def test_a_simulator_that_is_not_here_is_missed_aloud(series, tmp_path, monkeypa
                 raise answer
             return answer
 
-        monkeypatch.setattr(neural, "load_simulator", find)
+        monkeypatch.setattr(simulator, "load_simulator", find)
         assert told(lambda: loaded.infer(x, draws=5, seed=1)) == [text]
 
 
@@ -481,9 +480,8 @@ def test_an_installed_simulator_is_found_again(series, tmp_path, monkeypatch):
     object.__setattr__(series, "simulator", described)
     series.save(tmp_path / "s")
     loaded = sk.load(tmp_path / "s")
-    monkeypatch.setattr(neural, "simulator_names", lambda: ("series",))
-    monkeypatch.setattr(neural, "load_simulator", lambda name, settings: series.model)
-    monkeypatch.setattr(neural, "describe", lambda model: described)
+    monkeypatch.setattr(simulator, "load_simulator", lambda name, settings: series.model)
+    monkeypatch.setattr(simulator, "describe", lambda model: described)
     assert groups_of(loaded.infer(data_of("series", 1), draws=5, seed=1)) == FULL
 
 
