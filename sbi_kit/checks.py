@@ -6,7 +6,7 @@ pickling on its way back from a worker process.
 """
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 
 import numpy as np
@@ -146,6 +146,40 @@ def expect_finite(name: str, array: Array, columns: Sequence[str], *, do: str) -
             f"{array[tuple(bad[0])]} at {place}column {columns[column]!r}",
             do,
         )
+    return array
+
+
+def expect_theta(
+    theta: ArrayLike,
+    names: Sequence[str],
+    *,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+) -> Array:
+    """Return the parameters a simulator receives as float64 (b, d), all finite.
+
+    Args:
+        theta: The parameters.
+        names: Their d names.
+        ranges: The lowest and highest value (both included) that those named can have.
+
+    Raises:
+        BadType: They hold something other than numbers.
+        BadValue: Their shape differs, or a value is NaN, infinite or out of range; the message
+            names the first.
+
+    >>> expect_theta([[0.5, 2]], ("rate", "size"), ranges={"rate": (0, 1)})
+    array([[0.5, 2. ]])
+    """
+    do = f"pass one row ({', '.join(names)}) per dataset"
+    array = expect_array("theta", theta, ("b", len(names)), do=do)
+    expect_finite("theta", array, names, do=do)
+    for name, (low, high) in (ranges or {}).items():
+        column = array[:, list(names).index(name)]
+        outside = (column < low) | (column > high)
+        if outside.any():
+            row = int(np.argmax(outside))
+            wanted = f"parameter {name} {_between(low, high)}"
+            raise BadValue(wanted, f"{column[row]:g} in row {row}", "simulate within that range")
     return array
 
 

@@ -25,13 +25,7 @@ from typing import Any
 import numpy as np
 from scipy.special import gammaln, xlogy
 
-from sbi_kit.checks import (
-    BadValue,
-    expect_array,
-    expect_finite,
-    expect_integer,
-    expect_number,
-)
+from sbi_kit.checks import BadValue, expect_integer, expect_number, expect_theta
 from sbi_kit.contracts import Array
 from sbi_kit.data import Series, read
 from sbi_kit.prior import Exponential, Prior, TruncatedNormal
@@ -46,7 +40,6 @@ _I_FRACTIONS = np.array([*_I, *_I[::-1]])
 
 _ROWS_IN_CACHE = 4_096
 _LEAST_PHI_INV = 1e-12  # indistinguishable from Poisson, and 1 / phi_inv stays finite
-_DO = "pass one row (beta, gamma, phi_inv) of numbers >= 0 per dataset"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +157,9 @@ class Influenza:
         Raises:
             BadValue: As `simulate`, or the steps are too long for so fast an epidemic.
         """
-        rates = _expect_parameters(theta, self.prior.names)
+        rates = expect_theta(
+            theta, self.prior.names, ranges=dict.fromkeys(self.prior.names, (0.0, np.inf))
+        )
         days = expect_integer("n", self.data.n_range[1] if n is None else n, low=1)
         curves = np.empty((len(rates), days))
         for start in range(0, len(rates), _ROWS_IN_CACHE):
@@ -246,15 +241,6 @@ class Influenza:
         rates = np.asarray(theta, dtype=np.float64)
         with np.errstate(divide="ignore"):
             return np.divide(rates[..., 0], rates[..., 1])
-
-
-def _expect_parameters(theta: Array, names: tuple[str, ...]) -> Array:
-    array = expect_array("theta", theta, ("b", len(names)), do=_DO)
-    expect_finite("theta", array, names, do=_DO)
-    if (array < 0).any():
-        row, column = np.argwhere(array < 0)[0]
-        raise BadValue(f"{names[column]} >= 0", f"{array[row, column]:g} in row {row}", _DO)
-    return array
 
 
 def _log_negative_binomial(count: Array, mean: Array, phi_inv: Array) -> Array:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from sbi_kit.checks import expect_array, expect_finite, expect_integer, expect_number
+from sbi_kit.checks import expect_integer, expect_number, expect_theta
 from sbi_kit.contracts import Array
 from sbi_kit.data import Exchangeable, read
 from sbi_kit.prior import Normal, Prior
@@ -83,7 +83,7 @@ class Regression:
         Raises:
             BadValue: `theta` has another shape or holds NaN or infinity, or n < 1.
         """
-        beta = _expect_coefficients(theta, self.prior.names)
+        beta = expect_theta(theta, self.prior.names)
         rows = rng.standard_normal((len(beta), expect_integer("n", n, low=1), self.predictors + 1))
         predictors, response = rows[..., :-1], rows[..., -1]
         response *= self.noise_sd
@@ -127,9 +127,3 @@ class Regression:
         rng = numpy_stream(0, "regression: rows")
         rows: Array = self.simulate(self.observed_theta[None], rng, self.data.n_range[0])[0]
         return rows
-
-
-def _expect_coefficients(theta: Array, names: tuple[str, ...]) -> Array:
-    do = f"pass one row ({', '.join(names)}) per dataset"
-    coefficients = expect_array("theta", theta, ("b", len(names)), do=do)
-    return expect_finite("theta", coefficients, names, do=do)

@@ -16,6 +16,7 @@ from sbi_kit.checks import (
     expect_integer,
     expect_name,
     expect_number,
+    expect_theta,
     nearest,
     show_shape,
 )
@@ -177,3 +178,17 @@ def test_shapes_read_as_in_docstrings():
     assert show_shape(("b", 3)) == "(b, 3)"
     assert show_shape((4,)) == "(4,)"
     assert show_shape(()) == "()"
+
+
+@pytest.mark.parametrize(
+    ("theta", "message"),
+    [
+        ([0.5, 2.0], r"theta of shape \(b, 2\); got \(2,\); pass one row \(rate, size\) per"),
+        ([[0.5, np.inf]], "theta without NaN or inf; got inf at row 0 of column 'size'"),
+        ([[0.5, 2], [1.5, 2]], r"parameter rate in \[0, 1\]; got 1.5 in row 1; simulate within"),
+        ([[0.5, -1e-9]], "parameter size >= 0; got -1e-09 in row 0"),
+    ],
+)
+def test_parameters_that_a_simulator_cannot_take_are_refused(theta, message):
+    with pytest.raises(BadValue, match=message):
+        expect_theta(theta, ("rate", "size"), ranges={"rate": (0, 1), "size": (0, np.inf)})
