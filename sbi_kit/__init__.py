@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sbi_kit.contracts import Posterior as Posterior
     from sbi_kit.data import Datasets as Datasets
     from sbi_kit.data import Exchangeable as Exchangeable
+    from sbi_kit.data import Matrix as Matrix
     from sbi_kit.data import Series as Series
     from sbi_kit.data import Vector as Vector
     from sbi_kit.diagnostics.calibration import Verdict as Verdict
@@ -42,7 +43,7 @@ _ROOMS = {
         "Prior Uniform LogUniform Normal LogNormal HalfNormal TruncatedNormal Gamma Beta "
         "Exponential MultivariateNormal"
     ),
-    "data": "Vector Exchangeable Series Datasets",
+    "data": "Vector Exchangeable Series Matrix Datasets",
     "simulator": "Simulator",
     "registry": "simulator_names load_simulator",
     "testing": "check_simulator",

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sbi_kit.bank import Bank
 from sbi_kit.contracts import IntArray
-from sbi_kit.data import Exchangeable
+from sbi_kit.data import Exchangeable, Matrix
 from sbi_kit.encoder import as_rows, to_tensor
 from sbi_kit.seeds import numpy_stream
 from sbi_kit.summary.standardize import Standardizer
@@ -55,7 +55,7 @@ class BankBatches:
         self.trained = len(training)
         self.per_pass = len(training) // self.batch_size
         low, high = bank.data.n_range
-        nested = isinstance(bank.data, Exchangeable) and bank.data.nested and low < high
+        nested = isinstance(bank.data, (Exchangeable, Matrix)) and bank.data.nested and low < high
         self.smallest = low if nested else None
         self.u = to_tensor(bank.prior.whiten(bank.theta[self.bank_rows]))
         self.n, self.flat = _load(bank, self.bank_rows, summary, standardizer)

@@ -1,13 +1,14 @@
 """What one dataset looks like, and the one door through which data enter.
 
 A layout names the columns and says how the observations of a dataset relate: one `Vector`, an
-`Exchangeable` set whose order means nothing, or a `Series` whose order is time. `read` turns
-whatever a scientist has at hand (array, list of arrays of different length, pandas frame, dict of
-columns) into `Datasets`: zero-padded values with the true number of observations beside them.
+`Exchangeable` set whose order means nothing, a `Series` whose order is time, or a `Matrix` that
+measures one quantity for every pair of row and column. `read` turns whatever a scientist has at
+hand (array, list of arrays of different length, pandas frame, dict of columns) into `Datasets`:
+zero-padded values with the true number of observations beside them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,6 +24,8 @@ from sbi_kit.checks import (
     show_shape,
 )
 from sbi_kit.contracts import Array, IntArray
+
+_LISTED = 12  # names in a message
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,7 @@ class Exchangeable:
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", _expect_columns(self.columns))
         object.__setattr__(self, "n", _expect_sizes(self.n))
-        if not isinstance(self.nested, bool):
-            raise BadType("nested as True or False", repr(self.nested), "pass one of them")
+        _expect_flag("nested", self.nested)
 
     @property
     def n_range(self) -> tuple[int, int]:
@@ -97,30 +99,67 @@ class Series:
         return (self.n, self.n) if isinstance(self.n, int) else self.n
 
 
-AnyLayout: TypeAlias = Vector | Exchangeable | Series
-_LAYOUTS = {"vector": Vector, "exchangeable": Exchangeable, "series": Series}
+@dataclass(frozen=True)
+class Matrix:
+    """A dataset is one quantity in every cell of a table, shape (n, columns).
+
+    Rows are exchangeable, as the cells of a tissue are; columns may be so too, as unlinked loci or
+    genes are, or stand in an order. All cells are standardised alike.
+
+    Args:
+        columns: Names of the k columns.
+        n: Number of rows, fixed or (smallest, largest); drawn uniformly when simulated.
+        columns_exchangeable: Whether the order of columns means nothing. Their names then mean
+            nothing either: a frame of k columns is read whatever they are called.
+        nested: Whether any m rows of n are distributed as a dataset of m rows; see `Exchangeable`.
+
+    >>> Matrix(columns=("gene_1", "gene_2"), n=40).n_range
+    (40, 40)
+    """
+
+    columns: tuple[str, ...]
+    n: int | tuple[int, int]
+    columns_exchangeable: bool = True
+    nested: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", _expect_columns(self.columns))
+        object.__setattr__(self, "n", _expect_sizes(self.n))
+        _expect_flag("columns_exchangeable", self.columns_exchangeable)
+        _expect_flag("nested", self.nested)
+
+    @property
+    def n_range(self) -> tuple[int, int]:
+        return (self.n, self.n) if isinstance(self.n, int) else self.n
+
+
+AnyLayout: TypeAlias = Vector | Exchangeable | Series | Matrix
+_LAYOUTS = {
+    "vector": Vector,
+    "exchangeable": Exchangeable,
+    "series": Series,
+    "matrix": Matrix,
+}
 
 
 def layout_to_dict(layout: AnyLayout) -> dict[str, Any]:
     """A layout as JSON values; `layout_from_dict` is the inverse."""
     kind = next(kind for kind, cls in _LAYOUTS.items() if isinstance(layout, cls))
-    entry: dict[str, Any] = {"kind": kind, "columns": list(layout.columns)}
+    entry: dict[str, Any] = {"kind": kind, **asdict(layout), "columns": list(layout.columns)}
     if not isinstance(layout, Vector):
         entry["n"] = list(layout.n_range)
-    if isinstance(layout, Exchangeable):
-        entry["nested"] = layout.nested
     return entry
 
 
 def layout_from_dict(entry: Mapping[str, Any]) -> AnyLayout:
     """The layout that `layout_to_dict` wrote."""
-    kind = expect_name("data layout", entry["kind"], _LAYOUTS)
-    columns = tuple(entry["columns"])
-    if kind == "vector":
-        return Vector(columns)
-    low, high = entry["n"]
-    n = low if low == high else (low, high)
-    return Series(columns, n) if kind == "series" else Exchangeable(columns, n, entry["nested"])
+    arguments = dict(entry)
+    kind = expect_name("data layout", arguments.pop("kind"), _LAYOUTS)
+    if "n" in arguments:
+        low, high = arguments["n"]
+        arguments["n"] = low if low == high else (low, high)
+    layout: AnyLayout = _LAYOUTS[kind](**arguments)
+    return layout
 
 
 @dataclass(frozen=True)
@@ -207,6 +246,8 @@ def _tables(x: Any, layout: AnyLayout) -> list[Array]:
     if isinstance(layout, Vector) and _is_named_row(x):
         x = dict(x)
     if isinstance(x, Mapping) or hasattr(x, "columns"):
+        if isinstance(layout, Matrix) and layout.columns_exchangeable:
+            x = _renamed(x, layout)
         table = _by_name(x, layout.columns)
         return list(table[:, None]) if isinstance(layout, Vector) else [table]
     array = _numbers(x, layout)
@@ -227,7 +268,7 @@ def _tables(x: Any, layout: AnyLayout) -> list[Array]:
 
 
 def _misfit(shape: tuple[int, ...], layout: AnyLayout) -> BadValue:
-    advice = f"the last axis holds the columns {', '.join(layout.columns)}"
+    advice = f"the last axis holds the columns {_listed(layout.columns)}"
     return BadValue(_form(layout), f"an array of shape {show_shape(shape)}", advice)
 
 
@@ -252,6 +293,17 @@ def as_floats(array: NDArray[Any]) -> Array:
     return values
 
 
+def _renamed(frame: Any, layout: Matrix) -> Any:
+    """A frame of exchangeable columns under the layout's names for them."""
+    present = list(frame if isinstance(frame, Mapping) else frame.columns)
+    if len(present) == len(layout.columns):
+        return dict(zip(layout.columns, (frame[name] for name in present), strict=True))
+    if set(layout.columns) <= set(present):
+        return frame
+    wanted = f"a table with {len(layout.columns)} columns, or with {_listed(layout.columns)}"
+    raise BadValue(wanted, f"{len(present)} columns", "choose as many as were simulated")
+
+
 def _by_name(frame: Any, columns: tuple[str, ...]) -> Array:
     """The named columns of a pandas frame or a dict, in the layout's order, shape (n, columns)."""
     present = [str(name) for name in (frame if isinstance(frame, Mapping) else frame.columns)]
@@ -260,14 +312,16 @@ def _by_name(frame: Any, columns: tuple[str, ...]) -> Array:
         if name not in present:
             close = nearest(name, [other for other in present if other not in columns])
             raise BadValue(
-                f"the columns {', '.join(columns)}",
-                f"only {', '.join(present) or 'none'}",
+                f"the columns {_listed(columns)}",
+                f"only {_listed(present) or 'none'}",
                 f"did you mean {name!r} by {close!r}?" if close else f"add column {name!r}",
             )
         picked.append(_column(name, frame[name]))
     if len({len(column) for column in picked}) > 1:
-        sizes = ", ".join(f"{name}: {len(c)}" for name, c in zip(columns, picked, strict=True))
-        raise BadValue("columns of equal length", sizes, "pass one value per observation in each")
+        sizes = [f"{name}: {len(c)}" for name, c in zip(columns, picked, strict=True)]
+        raise BadValue(
+            "columns of equal length", _listed(sizes), "pass one value per observation in each"
+        )
     return np.stack(picked, axis=1)
 
 
@@ -317,6 +371,18 @@ def _form(layout: AnyLayout) -> str:
     size = len(layout.columns)
     form = f"(b, {size})" if isinstance(layout, Vector) else f"(b, n, {size})"
     return f"data of shape {form} or in a form that names the columns"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names with commas, the middle of a long list left out."""
+    if len(names) > _LISTED:
+        names = [*names[: _LISTED - 2], "...", names[-1]]
+    return ", ".join(names)
+
+
+def _expect_flag(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise BadType(f"{name} as True or False", repr(value), "pass one of them")
 
 
 def _expect_columns(columns: Iterable[str]) -> tuple[str, ...]:

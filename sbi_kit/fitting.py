@@ -24,6 +24,7 @@ from sbi_kit.bank import Bank, usable_rows
 from sbi_kit.batches import BankBatches
 from sbi_kit.checks import BadType, BadValue, expect_integer, expect_name, expect_number
 from sbi_kit.contracts import IntArray
+from sbi_kit.data import Matrix
 from sbi_kit.encoder import Encoder, as_rows, row_columns
 from sbi_kit.familiarity import fit_familiarity
 from sbi_kit.network import Architecture, build_network
@@ -61,7 +62,8 @@ def fit(
     Args:
         bank: The simulations.
         seed: Seed of the split, the weights and the order of batches; same seed, same posterior.
-        summary: "identity", "deep_set", "gru" or "lstm"; None takes what suits the layout.
+        summary: "identity", "deep_set", "two_way", "gru" or "lstm"; None takes what suits the
+            layout.
         epochs: Passes through the training rows at most; None makes it 12, but 2,000 steps at
             least and 5,000 at most. Training stops earlier where validation stops improving.
         batch_size: Simulations per step; None makes it a fortieth of the bank, from 32 to 256.
@@ -92,7 +94,7 @@ def fit(
     name = default_summary(bank.data) if summary is None else summary
     expect_name("summary network", name, SUMMARIES)
     rows = _enough(usable_rows(bank, bad_share=bad_share))
-    _expect_fixed_size(bank, name)
+    _expect_suitable(bank, name)
     training, validation = _split(rows, share, seed)
     standardizer = _standardise(bank, training, name)
     if batch_size is None:
@@ -112,6 +114,7 @@ def fit(
         inputs=standardizer.features,
         parameters=len(bank.prior.names),
         longest=bank.data.n_range[1],
+        columns=len(bank.data.columns) if isinstance(bank.data, Matrix) else 1,
         width=width,
         hidden=hidden,
         blocks=blocks,
@@ -183,14 +186,15 @@ def _enough(rows: IntArray) -> IntArray:
     return rows
 
 
-def _expect_fixed_size(bank: Bank, summary: str) -> None:
+def _expect_suitable(bank: Bank, summary: str) -> None:
     low, high = bank.data.n_range
+    advice = f"choose another summary, such as {default_summary(bank.data)!r}"
     if summary == "identity" and low < high:
-        raise BadValue(
-            "a fixed number of observations for the summary 'identity'",
-            f"{low} to {high}",
-            f"choose another summary, such as {default_summary(bank.data)!r}",
-        )
+        wanted = "a fixed number of observations for the summary 'identity'"
+        raise BadValue(wanted, f"{low} to {high}", advice)
+    if summary == "two_way" and not isinstance(bank.data, Matrix):
+        wanted = "data laid out as a Matrix for the summary 'two_way'"
+        raise BadValue(wanted, type(bank.data).__name__, advice)
 
 
 def _split(rows: IntArray, share: float, seed: int) -> tuple[IntArray, IntArray]:
@@ -212,6 +216,8 @@ def _standardise(bank: Bank, training: IntArray, summary: str) -> Standardizer:
             UserWarning,
             stacklevel=3,
         )
+    if isinstance(bank.data, Matrix) and summary != "identity":
+        return fit_standardizer(values.reshape(-1, 1)).repeated(values.shape[1])
     return fit_standardizer(values)
 
 

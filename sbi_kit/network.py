@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from sbi_kit.checks import expect_integer, expect_name
+from sbi_kit.checks import BadValue, expect_integer, expect_name
 from sbi_kit.flow import ConditionalFlow
 from sbi_kit.summary import SUMMARIES
 from sbi_kit.summary.gated import GatedBlock
@@ -26,6 +26,7 @@ class Architecture:
         inputs: Size of an observation after standardisation.
         parameters: Number d of parameters.
         longest: Largest number of observations to expect.
+        columns: Columns of a matrix, each of which has inputs / columns of the inputs; else 1.
         width: Size of the features.
         hidden: Width of the summary's inner network and of each coupling's.
         trunk: Residual layers between summary and flow.
@@ -36,6 +37,7 @@ class Architecture:
     inputs: int
     parameters: int
     longest: int
+    columns: int = 1
     width: int = 128
     hidden: int = 64
     trunk: int = 3
@@ -47,6 +49,9 @@ class Architecture:
             if name != "summary":
                 most = _DEEPEST if name in ("trunk", "blocks") else _WIDEST
                 expect_integer(name, value, low=1, high=most)
+        if self.inputs % self.columns:
+            wanted = f"inputs as a multiple of the {self.columns} columns"
+            raise BadValue(wanted, str(self.inputs), "give each column as many")
 
 
 class Network(nn.Module):
@@ -55,7 +60,7 @@ class Network(nn.Module):
     def __init__(self, sizes: Architecture) -> None:
         super().__init__()
         self.summary = SUMMARIES[sizes.summary](
-            sizes.inputs, sizes.width, sizes.hidden, sizes.longest
+            sizes.inputs, sizes.width, sizes.hidden, sizes.longest, sizes.columns
         )
         self.trunk = nn.Sequential(*(GatedBlock(sizes.width) for _ in range(sizes.trunk)))
         self.flow = ConditionalFlow(

@@ -13,7 +13,7 @@ from typing import Any
 
 from sbi_kit import contracts
 from sbi_kit.checks import BadType, BadValue, expect_name, nearest
-from sbi_kit.data import Exchangeable, Series, Vector
+from sbi_kit.data import Exchangeable, Matrix, Series, Vector
 
 GROUP = "sbi_kit.simulators"
 
@@ -90,9 +90,9 @@ def expect_simulator(model: Any, what: str = "the simulator") -> contracts.Simul
             type(model.prior).__name__,
             "write it like Prior(rate=Uniform(0.1, 2.0))",
         )
-    if not isinstance(model.data, (Vector, Exchangeable, Series)):
+    if not isinstance(model.data, (Vector, Exchangeable, Series, Matrix)):
         raise BadType(
-            f"data of {what} as a Vector, Exchangeable or Series",
+            f"data of {what} as a Vector, Exchangeable, Series or Matrix",
             type(model.data).__name__,
             "declare the layout of one dataset",
         )

@@ -24,7 +24,7 @@ from sbi_kit.checks import (
     show_shape,
 )
 from sbi_kit.contracts import Array, Prior, Simulator
-from sbi_kit.data import AnyLayout, Exchangeable, Vector, read
+from sbi_kit.data import AnyLayout, Exchangeable, Matrix, Vector, read
 from sbi_kit.registry import expect_simulator
 from sbi_kit.seeds import numpy_stream
 
@@ -32,6 +32,8 @@ _FALSE_ALARM = 1e-6
 _PRIOR_DRAWS = 2_000
 _TRIES = 50
 _LARGEST_FAILED_SHARE = 0.2
+_STREAM_POINTS, _BATCHES, _REPLICATES = 2, 40, 8
+_TELLING = 8  # numbers off the integers that two datasets do not have in common by chance
 _RNG_ADVICE = "draw every random number from the rng that simulate receives"
 
 
@@ -81,7 +83,7 @@ def check_simulator(model: Simulator, *, datasets: int = 200, seed: int = 0) -> 
             _check_call(model, theta[:rows], n, seed)
         _check_failures(model, theta, n, seed)
         _check_dependence(model, theta, n, seed)
-    _check_streams(model, theta[:8], largest, seed)
+    _check_streams(model, theta, smallest, seed)
     _check_nested(model, theta, seed)
 
 
@@ -220,25 +222,67 @@ def _check_failures(model: Simulator, theta: Array, n: int, seed: int) -> None:
 
 
 def _check_streams(model: Simulator, theta: Array, n: int, seed: int) -> None:
-    """Datasets of one batch use random numbers of their own.
+    """Datasets share no random numbers, within a batch or across batches.
 
-    A batch holds 16 replicates of the same 8 parameters. Streams used twice make at least 8 pairs
-    of replicates equal throughout. Coarse data may coincide by chance, but then they also coincide
-    with replicates drawn from another rng.
+    Many small batches hold replicates of the same parameters. Streams used twice give datasets that
+    are equal throughout (`_expect_no_copies`). Streams used in part, for one of several sources of
+    noise say, make the datasets of a batch alike (`_shared_noise`).
     """
-    replicates = 16
-    batch = np.tile(theta, (replicates, 1))
-
-    def simulate(index: int) -> Array:
+    batch = np.repeat(theta[:_STREAM_POINTS], _REPLICATES, axis=0)
+    batches = []
+    for index in range(_BATCHES):
         x = _simulate(model, batch, n, numpy_stream(seed, "check: streams", index))
-        return x.reshape(replicates, -1)
+        batches.append(x.reshape(_STREAM_POINTS, _REPLICATES, -1, x.shape[-1]))
+    x = np.stack(batches, axis=1)  # (points, batches, replicates, n, columns)
+    for replicates in x:
+        _expect_no_copies(replicates.reshape(_BATCHES, _REPLICATES, -1))
+    names = model.data.columns
+    with np.errstate(invalid="ignore", over="ignore"):  # some datasets may hold infinity
+        moments = {"mean": x.mean(axis=3), **({"sd": x.std(axis=3)} if x.shape[3] > 1 else {})}
+    tests = len(moments) * _STREAM_POINTS * len(names)
+    for moment, values in moments.items():
+        for point, column in product(range(_STREAM_POINTS), range(len(names))):
+            p = _shared_noise(values[point, ..., column])
+            if p < _FALSE_ALARM / tests:
+                got = (
+                    f"replicates in a batch with like {moment}s of {names[column]!r} (p = {p:.0e})"
+                )
+                raise BadValue("datasets that share no random numbers", got, _RNG_ADVICE)
 
-    first, second = simulate(0), simulate(1)
-    within = sum(_equal(a, b) for a, b in combinations(first, 2))
-    across = sum(_equal(a, b) for a, b in product(first, second))
-    if within >= replicates // 2 and across == 0:
-        got = f"{within} pairs of {replicates} replicates equal in every number"
-        raise BadValue("datasets of one batch that share no random numbers", got, _RNG_ADVICE)
+
+def _expect_no_copies(x: Array) -> None:
+    """Replicates x (batches, replicates, numbers) differ.
+
+    Coarse data may coincide by chance, but then they do so as often across batches as within.
+    """
+    batches, replicates, _ = x.shape
+    rows, labels = np.unique(x.reshape(batches * replicates, -1), axis=0, return_inverse=True)
+    telling = within = across = 0  # pairs of equal datasets
+    for group in np.flatnonzero(np.bincount(labels) > 1):
+        each = (labels == group).reshape(batches, replicates).sum(axis=1)
+        together = int((each * (each - 1)).sum()) // 2
+        everywhere = int(each.sum() * (each.sum() - 1)) // 2
+        within, across = within + together, across + everywhere - together
+        if len(np.unique(rows[group][rows[group] % 1 != 0])) >= _TELLING:
+            telling += everywhere
+    copies = telling or (within if within >= replicates and across == 0 else 0)
+    if copies:
+        got = f"{copies} pairs of replicates that are equal in every number"
+        raise BadValue("datasets that share no random numbers", got, _RNG_ADVICE)
+
+
+def _shared_noise(values: Array) -> float:
+    """P-value of the replicates of a batch being independent, for values (batches, replicates).
+
+    Of independent values, put on a normal scale by their ranks, the mean over a batch has variance
+    1 / replicates; common noise adds to it.
+    """
+    from scipy.stats import chi2, rankdata
+
+    finite = np.where(np.isfinite(values), values, 0.0)
+    scores = ndtri((rankdata(finite) - 0.5) / finite.size).reshape(finite.shape)
+    batches, replicates = scores.shape
+    return float(chi2.sf(replicates * (scores.mean(axis=1) ** 2).sum(), batches))
 
 
 def _check_nested(model: Simulator, theta: Array, seed: int) -> None:
@@ -247,7 +291,7 @@ def _check_nested(model: Simulator, theta: Array, seed: int) -> None:
 
     layout = model.data
     low, high = layout.n_range
-    if not (isinstance(layout, Exchangeable) and layout.nested and low < high):
+    if not (isinstance(layout, (Exchangeable, Matrix)) and layout.nested and low < high):
         return
     part = _simulate(model, theta, high, numpy_stream(seed, "check: nested", high))[:, :low]
     small = _simulate(model, theta, low, numpy_stream(seed, "check: nested", low))

@@ -17,9 +17,9 @@ FLOORS = {
         "arviz_bridge"
     ),
     PARTS: (
-        "summary summary.gated summary.ragged summary.identity summary.deep_set summary.recurrent "
-        "summary.standardize flow network encoder batches familiarity train checkpoint "
-        "posterior_file inference"
+        "summary summary.gated summary.ragged summary.identity summary.deep_set summary.two_way "
+        "summary.recurrent summary.standardize flow network encoder batches familiarity train "
+        "checkpoint posterior_file inference"
     ),
     METHODS: "neural fitting",
     JUDGES: "diagnostics diagnostics.bands diagnostics.ranks diagnostics.calibration testing",

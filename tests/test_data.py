@@ -8,6 +8,7 @@ from sbi_kit.checks import BadType, BadValue, UnknownName
 from sbi_kit.data import (
     Datasets,
     Exchangeable,
+    Matrix,
     Series,
     Vector,
     layout_from_dict,
@@ -310,6 +311,8 @@ LAYOUTS = [
     Exchangeable(("a",), 7),
     Exchangeable(("a",), (3, 3)),
     Exchangeable(("a", "b"), (1, 100), nested=False),
+    Matrix(("a", "b"), 40),
+    Matrix(("a", "b"), (2, 9), columns_exchangeable=False, nested=False),
     Series(("a",), 1),
 ]
 
@@ -342,6 +345,8 @@ def test_a_name_alone_is_one_column():
         (lambda: Exchangeable(("a",), (5, 2)), BadValue, "Expected largest n as an integer >= 5"),
         (lambda: Exchangeable(("a",), (0, 2)), BadValue, "Expected smallest n as an integer >= 1"),
         (lambda: Exchangeable(("a",), (1, 2, 3)), BadValue, "as (smallest, largest)"),
+        (lambda: Matrix(("a", "a"), 3), BadValue, "name each column once"),
+        (lambda: Matrix(("a",), 3, columns_exchangeable="no"), BadType, "exchangeable as True or"),
         (lambda: Exchangeable(("a",), 3, nested=1), BadType, "nested as True or False; got 1"),
         (lambda: layout_from_dict({"kind": "vektor", "columns": ["a"]}), UnknownName, "'vector'?"),
     ],
@@ -369,3 +374,30 @@ def test_datasets_know_their_parts():
     assert short.values.shape == (1, 2, 2)
     assert np.array_equal(short.each()[0], TWO)
     assert len(data.take(slice(0, 0))) == 0
+
+
+GENES = Matrix(columns=("gene_1", "gene_2", "gene_3"), n=(2, 9))
+
+
+def test_exchangeable_columns_are_read_whatever_they_are_called():
+    table = np.arange(12.0).reshape(4, 3)
+    for frame in (pd.DataFrame(table, columns=["Actb", "Sox2", 7]), dict(enumerate(table.T))):
+        np.testing.assert_array_equal(read(frame, GENES).values[0], table)
+    named = pd.DataFrame(table, columns=GENES.columns).assign(cell=[1, 2, 3, 4])
+    np.testing.assert_array_equal(read(named, GENES).values[0], table)
+    with pytest.raises(BadValue, match="a table with 3 columns, or with gene_1, gene_2, gene_3; "):
+        read(named.rename(columns={"gene_1": "Actb"}), GENES)
+
+
+def test_columns_in_an_order_are_found_by_name():
+    sites = Matrix(columns=("a", "b"), n=3, columns_exchangeable=False)
+    swapped = {"b": [1.0, 2.0, 3.0], "a": [4.0, 5.0, 6.0]}
+    np.testing.assert_array_equal(read(swapped, sites).values[0, 0], [4.0, 1.0])
+    with pytest.raises(BadValue, match="did you mean 'a' by 'A'"):
+        read({"A": [1.0], "b": [1.0]}, sites)
+
+
+def test_long_lists_of_columns_are_cut_short_in_messages():
+    wide = Matrix(columns=tuple(f"gene_{i}" for i in range(1, 101)), n=2)
+    with pytest.raises(BadValue, match=r"gene_9, gene_10, \.\.\., gene_100\.$"):
+        read(np.zeros((2, 99)), wide)

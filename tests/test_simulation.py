@@ -633,7 +633,10 @@ def test_a_prior_of_ones_own_stays_in_memory(tmp_path):
     [
         ({"name": ""}, "name as a non-empty text; got ''"),
         ({"prior": "flat"}, "prior of simulator 'g' as sbi_kit.Prior; got str"),
-        ({"data": ("x",)}, "data of simulator 'g' as a Vector, Exchangeable or Series; got tuple"),
+        (
+            {"data": ("x",)},
+            "data of simulator 'g' as a Vector, Exchangeable, Series or Matrix; got tuple",
+        ),
         ({"simulate": 3}, "simulate of simulator 'g' as a function; got int"),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from sbi_kit.data import Exchangeable, Series, Vector
+from sbi_kit.data import Exchangeable, Matrix, Series, Vector
 from sbi_kit.summary import SUMMARIES, default_summary
 from sbi_kit.summary.gated import Gated, GatedBlock
 from sbi_kit.summary.ragged import log_size, mask_of, mean_over
@@ -23,9 +23,9 @@ def own_stream():
         yield
 
 
-def make(name, longest=20, inputs=INPUTS):
+def make(name, longest=20, inputs=INPUTS, columns=INPUTS):
     """In float64, with weights that are no special case (a new residual block is the identity)."""
-    module = SUMMARIES[name](inputs, WIDTH, 8, longest).double()
+    module = SUMMARIES[name](inputs, WIDTH, 8, longest, columns).double()
     with torch.no_grad():
         for weight in module.parameters():
             weight.add_(0.2 * torch.randn_like(weight))
@@ -128,6 +128,33 @@ def test_a_deep_set_does_not_see_the_order():
     close(summary(shuffled, n), summary(x, n))
 
 
+def test_a_two_way_summary_sees_neither_the_order_of_rows_nor_of_columns():
+    summary = make("two_way", inputs=12, columns=6)  # two views of each column
+    x, n = batch(6, 20, inputs=12)
+    shuffled = x.unflatten(-1, (2, 6))[..., torch.randperm(6)].flatten(-2)
+    for row, size in zip(shuffled, n.tolist(), strict=True):
+        row[:size] = row[:size][torch.randperm(size)]
+    close(summary(shuffled, n), summary(x, n))
+
+
+def test_a_two_way_summary_sees_what_stands_in_one_row_and_in_one_column_together():
+    summary = make("two_way", inputs=4, columns=4)
+    x, n = torch.randn(1, 20, 4, dtype=torch.float64), torch.tensor([20])
+    same_columns, same_rows = x.clone(), x.clone()
+    same_columns[..., :2] = x.flip(1)[..., :2]
+    same_rows[:, :10] = x.flip(2)[:, :10]
+    for other in (same_columns, same_rows):
+        assert (summary(other, n) - summary(x, n)).abs().max() > 1e-6
+
+
+def test_the_views_of_a_column_stay_together():
+    """Swapping two columns in one view only is another dataset."""
+    summary = make("two_way", inputs=8, columns=4)
+    x, n = batch(1, 20, inputs=8)
+    swapped = x[..., [1, 0, 2, 3, 4, 5, 6, 7]]
+    assert (summary(swapped, n) - summary(x, n)).abs().max() > 1e-3
+
+
 @pytest.mark.parametrize("name", ["gru", "lstm"])
 def test_a_recurrent_summary_sees_the_order(name):
     summary = make(name)
@@ -193,6 +220,8 @@ def test_a_new_residual_block_is_the_identity():
         (Series(("a",), (5, 6)), "gru"),
         (Exchangeable(("a",), 5), "deep_set"),
         (Exchangeable(("a",), (5, 6)), "deep_set"),
+        (Matrix(("a", "b"), 5), "two_way"),
+        (Matrix(("a", "b"), (5, 6), columns_exchangeable=False), "deep_set"),
     ],
 )
 def test_the_default_summary_suits_the_layout(layout, name):
@@ -302,3 +331,13 @@ def test_arrays_restore_a_standardizer():
     standardizer = fit_standardizer(values)
     same = Standardizer(**standardizer.arrays())
     assert np.array_equal(same(values), standardizer(values))
+
+
+def test_a_standardisation_repeated_treats_all_columns_alike():
+    values = np.exp(np.random.default_rng(4).normal(0, 3, (500, 1)))
+    one = fit_standardizer(values)
+    assert one.features == 2
+    assert one.repeated(3).features == 6
+    table = values[:300].reshape(100, 3)
+    views = one.repeated(3)(table).reshape(100, 2, 3)
+    np.testing.assert_array_equal(views, one(table[..., None]).swapaxes(1, 2))

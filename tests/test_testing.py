@@ -251,6 +251,15 @@ def copies_streams_across_workers(self, theta, rng, n):
     return add(theta, np.tile(noise, (workers, 1, 1)))
 
 
+def shares_one_of_two_noises(self, theta, rng, n):
+    return add(theta, rng.standard_normal((len(theta), n, 2)) + rng.standard_normal((1, 1, 2)))
+
+
+def shares_a_scale(self, theta, rng, n):
+    scale = rng.gamma(2.0, size=(1, 1, 2))
+    return add(theta, scale * rng.standard_normal((len(theta), n, 2)))
+
+
 def always_fails(self, theta, rng, n):
     return np.full((len(theta), n, 2), np.nan)
 
@@ -289,8 +298,10 @@ def fails_above_zero(self, theta, rng, n):
         (reads_the_global_state, BadValue, "got data that depend on the global random state"),
         (changes_theta, BadValue, "theta left as it was; got theta changed in place"),
         (ignores_theta, BadValue, "depend on theta; got the same data for other parameters"),
-        (shares_one_stream, BadValue, "got 120 pairs of 16 replicates equal in every number"),
-        (copies_streams_across_workers, BadValue, "share no random numbers; got 24 pairs of 16"),
+        (shares_one_stream, BadValue, "got 1120 pairs of replicates that are equal"),
+        (copies_streams_across_workers, BadValue, "that share no random numbers; got 160"),
+        (shares_one_of_two_noises, BadValue, "replicates in a batch with like means of 'x'"),
+        (shares_a_scale, BadValue, "replicates in a batch with like sds of 'x'"),
         (always_fails, BadValue, "at most 20% failed simulations; got 200 of 200 datasets"),
         (
             fails_above_zero,
@@ -325,6 +336,20 @@ def test_an_error_of_the_simulators_own_is_passed_on_whole():
 def test_coarse_data_of_few_datasets_raise_no_false_alarm():
     for seed in range(30):
         check_simulator(RareEvents(), datasets=20, seed=seed)
+
+
+def test_streams_that_repeat_across_batches_are_found():
+    """A compiled program, say, that is handed small numbers as seeds."""
+
+    def has_few_seeds(self, theta, rng, n):
+        seeds = rng.integers(0, 1_000, len(theta))
+        noise = [np.random.default_rng(seed).standard_normal((n, 2)) for seed in seeds]
+        return theta[:, None] + np.stack(noise)
+
+    with pytest.raises(
+        BadValue, match=r"share no random numbers; got \d+ pairs of replicates that"
+    ):
+        check_simulator(broken(simulate=has_few_seeds, data=Exchangeable(("x", "y"), n=5)))
 
 
 def test_too_few_datasets_are_refused():

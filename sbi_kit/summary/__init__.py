@@ -9,24 +9,31 @@ from collections.abc import Callable
 
 from torch import nn
 
-from sbi_kit.data import AnyLayout, Exchangeable, Vector
+from sbi_kit.data import AnyLayout, Exchangeable, Matrix, Vector
 from sbi_kit.summary.deep_set import DeepSet
 from sbi_kit.summary.identity import Identity
 from sbi_kit.summary.recurrent import CELLS, Recurrent
+from sbi_kit.summary.two_way import TwoWay
 
 _SHORT = 64  # numbers of a fixed-size series that are better seen at once than one by one
 
 
 def _recurrent(cell: str) -> Callable[..., nn.Module]:
-    return lambda inputs, width, hidden, longest: Recurrent(
+    return lambda inputs, width, hidden, longest, columns: Recurrent(  # noqa: ARG005
         inputs, width, cell=cell, hidden=hidden, longest=longest
     )
 
 
-SUMMARIES: dict[str, Callable[..., nn.Module]] = {
-    "identity": lambda inputs, width, hidden, longest: Identity(inputs, width),  # noqa: ARG005
-    "deep_set": lambda inputs, width, hidden, longest: DeepSet(  # noqa: ARG005
+# Each is built from the sizes of an `Architecture`: inputs, width, hidden, longest, columns.
+SUMMARIES: dict[str, Callable[[int, int, int, int, int], nn.Module]] = {
+    "identity": lambda inputs, width, hidden, longest, columns: Identity(  # noqa: ARG005
+        inputs, width
+    ),
+    "deep_set": lambda inputs, width, hidden, longest, columns: DeepSet(  # noqa: ARG005
         inputs, width, hidden=hidden
+    ),
+    "two_way": lambda inputs, width, hidden, longest, columns: TwoWay(  # noqa: ARG005
+        inputs, width, hidden=hidden, columns=columns
     ),
     **{cell: _recurrent(cell) for cell in CELLS},
 }
@@ -34,9 +41,11 @@ SUMMARIES: dict[str, Callable[..., nn.Module]] = {
 
 def default_summary(layout: AnyLayout) -> str:
     """The summary that suits a layout."""
-    if isinstance(layout, Exchangeable):
-        return "deep_set"
     if isinstance(layout, Vector):
         return "identity"
+    if isinstance(layout, Exchangeable):
+        return "deep_set"
+    if isinstance(layout, Matrix):
+        return "two_way" if layout.columns_exchangeable else "deep_set"
     low, high = layout.n_range
     return "identity" if low == high and high * len(layout.columns) <= _SHORT else "gru"

@@ -53,6 +53,11 @@ class Standardizer:
         logarithmic = (logarithmic - self.log_center) / self.log_scale
         return _softened(np.concatenate([linear, logarithmic], axis=-1)).astype(np.float32)
 
+    def repeated(self, columns: int) -> "Standardizer":
+        """The map of one column, for that many alike: first all linear views, then all others."""
+        parts = {name: np.repeat(array, columns) for name, array in vars(self).items()}
+        return Standardizer(**{**parts, "heavy": np.arange(columns * len(self.heavy))})
+
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The attributes by name, to be saved; `Standardizer(**arrays)` is the inverse."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
