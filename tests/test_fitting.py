@@ -584,6 +584,38 @@ def test_the_width_follows_the_number_of_observations():
     assert max(off for _, off in found.values()) < 0.15, found
 
 
+def crossed(theta, rng, n):
+    """A mean, an effect of each row, one of each of six columns, and noise."""
+    rows, columns, noise = (rng.standard_normal((len(theta), *s)) for s in ((n, 1), (1, 6), (n, 6)))
+    return theta[:, None] + rows + 0.5 * columns + 0.3 * noise
+
+
+def test_a_matrix_gives_the_exact_posterior_of_its_mean(tmp_path):
+    data = sk.Matrix(columns=tuple("abcdef"), n=(3, 12))
+    bank = bank_of(6_000, simulate=crossed, prior=sk.Prior(mu=sk.Normal(0, 1)), data=data)
+    posterior = sk.fit(bank, seed=2, width=64, hidden=32)
+    assert posterior.architecture.summary == "two_way"
+    rng = np.random.default_rng(0)
+    for n in (3, 12):
+        x = crossed(rng.standard_normal((300, 1)), rng, n)
+        draws = quiet(lambda x=x: posterior.sample(x, draws=1_000, seed=3))[..., 0]
+        variance = 1 / n + 0.25 / 6 + 0.09 / (6 * n)  # of the grand mean
+        sd = np.sqrt(variance / (1 + variance))
+        off = (draws.mean(1) - x.mean((1, 2)) / (1 + variance)) / sd
+        assert abs(draws.std(1).mean() / sd - 1) < 0.06
+        assert np.sqrt(np.square(off).mean()) < 0.2
+    posterior.save(tmp_path / "crossed")
+    shuffled = x[:, rng.permutation(12)][:, :, rng.permutation(6)]
+    again = sk.load(tmp_path / "crossed").sample(shuffled, draws=1_000, seed=3)[..., 0]
+    np.testing.assert_allclose(again, draws, rtol=0, atol=1e-4)
+
+
+def test_the_two_way_summary_needs_a_matrix(set_bank):
+    text = "laid out as a Matrix for the summary 'two_way'; got Exchangeable; choose .*'deep_set'"
+    with pytest.raises(BadValue, match=text):
+        sk.fit(set_bank, seed=2, summary="two_way", **SMALL)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [2, 3])
 def test_the_width_follows_the_number_of_observations_by_default(seed):
