@@ -86,6 +86,40 @@ def expect_number(
     return number
 
 
+def expect_bounds(
+    name: str,
+    bounds: object,
+    *,
+    low: float = -np.inf,
+    high: float = np.inf,
+    open_low: bool = False,
+) -> tuple[float, float]:
+    """Return `bounds` as (lowest, highest), finite, in that order and within low..high.
+
+    Raises:
+        BadType: They are no pair of numbers.
+        BadValue: One is outside the range, or they are not in order.
+
+    >>> expect_bounds("rate", [0.1, 2], low=0)
+    (0.1, 2.0)
+    """
+    if not isinstance(bounds, (tuple, list)) or len(bounds) != 2:
+        raise BadType(f"{name} as (lowest, highest)", repr(bounds), "pass two numbers")
+    least = expect_number(f"lowest {name}", bounds[0], low=low, high=high, open_low=open_low)
+    return least, expect_number(f"highest {name}", bounds[1], low=least, high=high, open_low=True)
+
+
+def expect_flag(name: str, value: object) -> bool:
+    """Return `value` if it is True or False.
+
+    Raises:
+        BadType: It is something else.
+    """
+    if not isinstance(value, bool):
+        raise BadType(f"{name} as True or False", repr(value), "pass one of them")
+    return value
+
+
 def expect_name(kind: str, name: object, valid: Iterable[str]) -> str:
     """Return `name` if it is one of `valid`.
 

@@ -18,6 +18,7 @@ from sbi_kit.checks import (
     BadType,
     BadValue,
     expect_finite,
+    expect_flag,
     expect_integer,
     expect_name,
     nearest,
@@ -68,7 +69,7 @@ class Exchangeable:
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", _expect_columns(self.columns))
         object.__setattr__(self, "n", _expect_sizes(self.n))
-        _expect_flag("nested", self.nested)
+        expect_flag("nested", self.nested)
 
     @property
     def n_range(self) -> tuple[int, int]:
@@ -125,8 +126,8 @@ class Matrix:
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", _expect_columns(self.columns))
         object.__setattr__(self, "n", _expect_sizes(self.n))
-        _expect_flag("columns_exchangeable", self.columns_exchangeable)
-        _expect_flag("nested", self.nested)
+        expect_flag("columns_exchangeable", self.columns_exchangeable)
+        expect_flag("nested", self.nested)
 
     @property
     def n_range(self) -> tuple[int, int]:
@@ -378,11 +379,6 @@ def _listed(names: Sequence[str]) -> str:
     if len(names) > _LISTED:
         names = [*names[: _LISTED - 2], "...", names[-1]]
     return ", ".join(names)
-
-
-def _expect_flag(name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise BadType(f"{name} as True or False", repr(value), "pass one of them")
 
 
 def _expect_columns(columns: Iterable[str]) -> tuple[str, ...]:

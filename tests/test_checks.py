@@ -12,6 +12,7 @@ from sbi_kit.checks import (
     BadValue,
     UnknownName,
     expect_array,
+    expect_bounds,
     expect_finite,
     expect_integer,
     expect_name,
@@ -192,3 +193,21 @@ def test_shapes_read_as_in_docstrings():
 def test_parameters_that_a_simulator_cannot_take_are_refused(theta, message):
     with pytest.raises(BadValue, match=message):
         expect_theta(theta, ("rate", "size"), ranges={"rate": (0, 1), "size": (0, np.inf)})
+
+
+@pytest.mark.parametrize(
+    ("bounds", "error", "message"),
+    [
+        (0.5, BadType, r"rate as \(lowest, highest\); got 0.5; pass two numbers"),
+        ((0, 1, 2), BadType, r"rate as \(lowest, highest\)"),
+        ((0, 1), BadValue, r"lowest rate as a finite number in \(0, 9\]; got 0"),
+        ((2, 1), BadValue, r"highest rate as a finite number in \(2, 9\]; got 1"),
+        ((1, 1), BadValue, "highest rate"),
+        ((1, 10), BadValue, "highest rate"),
+        ((1, "2"), BadType, "highest rate .* got '2'"),
+    ],
+)
+def test_bounds_of_a_range_are_checked(bounds, error, message):
+    assert expect_bounds("rate", [1, 2], low=0, high=9, open_low=True) == (1.0, 2.0)
+    with pytest.raises(error, match=message):
+        expect_bounds("rate", bounds, low=0, high=9, open_low=True)
