@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sbi_kit.bank import Bank as Bank
+    from sbi_kit.contracts import DataGenerator as DataGenerator
     from sbi_kit.contracts import Posterior as Posterior
     from sbi_kit.data import Datasets as Datasets
     from sbi_kit.data import Exchangeable as Exchangeable
@@ -31,11 +32,13 @@ if TYPE_CHECKING:
     from sbi_kit.prior import Prior as Prior
     from sbi_kit.prior import TruncatedNormal as TruncatedNormal
     from sbi_kit.prior import Uniform as Uniform
+    from sbi_kit.registry import load_generator as load_generator
     from sbi_kit.registry import load_simulator as load_simulator
     from sbi_kit.registry import simulator_names as simulator_names
     from sbi_kit.simulation import SimulationError as SimulationError
     from sbi_kit.simulation import simulate as simulate
     from sbi_kit.simulator import Simulator as Simulator
+    from sbi_kit.testing import check_generator as check_generator
     from sbi_kit.testing import check_simulator as check_simulator
 
 _ROOMS = {
@@ -45,13 +48,13 @@ _ROOMS = {
     ),
     "data": "Vector Exchangeable Series Matrix Datasets",
     "simulator": "Simulator",
-    "registry": "simulator_names load_simulator",
-    "testing": "check_simulator",
+    "registry": "simulator_names load_simulator load_generator",
+    "testing": "check_simulator check_generator",
     "simulation": "simulate SimulationError",
     "bank": "Bank",
     "fitting": "fit",
     "neural": "NeuralPosterior load",
-    "contracts": "Posterior",
+    "contracts": "Posterior DataGenerator",
     "diagnostics.calibration": "calibrate Verdict",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}

@@ -1,4 +1,4 @@
-"""The command line: `sbi-kit list | simulate | fit | sample | check`.
+"""The command line: `sbi-kit list | generate | simulate | fit | sample | check`.
 
 Each command calls the functions that a notebook would call, with the same seeds, so it gives the
 same numbers. Heavy libraries are imported inside the commands, so that help and names are there at
@@ -11,14 +11,18 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sbi_kit import console, exits, options
 
+if TYPE_CHECKING:
+    from sbi_kit.contracts import DataGenerator, Simulator
+
 DEFAULT_SIMULATIONS = 200_000
 _DATASETS, _DRAWS = 500, 500  # of a calibration check
+_NAMES = 12  # of columns or features, in a list
 _BANK = ".bank"  # in the posterior's directory until it is done
 _TABLE = 4_000  # draws behind a table of means and intervals
 
@@ -42,7 +46,7 @@ def cli() -> None:
 @cli.command("list")
 @click.option("--verbose", "-v", is_flag=True, help="Import each one and say what it is.")
 def list_simulators(verbose: bool) -> None:
-    """List the installed simulators and their distributions.
+    """List the installed simulators and generators with their distributions.
 
     None of them is imported, unless --verbose asks for parameters, data and settings.
     """
@@ -59,29 +63,84 @@ def list_simulators(verbose: bool) -> None:
 
 
 def _facts(name: str) -> dict[str, str]:
-    """What a simulator is; if it cannot be used, why."""
+    """What a simulator or generator is; if it cannot be used, why."""
     from sbi_kit.checks import BadInput
-    from sbi_kit.data import Exchangeable, Vector
-    from sbi_kit.registry import PluginError, load_simulator
+    from sbi_kit.registry import PluginError, is_generator, load_any
     from sbi_kit.simulator import describe
 
     try:
-        model = load_simulator(name)
-        data, names, kept = model.data, model.prior.names, describe(model)["settings"] or {}
-        observed = getattr(model, "observed", None)
+        model: Any = load_any(name)
+        facts = _labelled_facts(model) if is_generator(model) else _simulated_facts(model)
+        kept = describe(model)["settings"] or {}
     except (BadInput, PluginError) as error:
         return {"unusable": str(error)}
     except Exception as error:  # whatever a plugin's own properties raise
         return {"unusable": f"{type(error).__name__}: {error}"}
-    n = "{}" if data.n_range[0] == data.n_range[1] else "{} to {}"
-    kind = "set" if isinstance(data, Exchangeable) else "series"
-    form = f"{kind} of {n.format(*data.n_range)} observations"
+    settings = ", ".join(f"{key}={json.dumps(value)}" for key, value in kept.items())
+    return {**facts, "settings": settings}
+
+
+def _simulated_facts(model: "Simulator") -> dict[str, str]:
+    from sbi_kit.data import Exchangeable, Matrix, Vector
+
+    data = model.data
+    low, high = data.n_range
+    n = f"{low}" if low == high else f"{low} to {high}"
+    if isinstance(data, Vector):
+        form = "vector"
+    elif isinstance(data, Matrix):
+        form = f"matrix of {n} rows and {len(data.columns)} columns"
+    else:
+        form = f"{'set' if isinstance(data, Exchangeable) else 'series'} of {n} observations"
     return {
-        "parameters": ", ".join(names),
-        "data": f"{'vector' if isinstance(data, Vector) else form}: {', '.join(data.columns)}",
-        "observed": "none packaged" if observed is None else "packaged",
-        "settings": ", ".join(f"{key}={json.dumps(value)}" for key, value in kept.items()),
+        "parameters": ", ".join(model.prior.names),
+        "data": f"{form}: {_shortened(data.columns)}",
+        "observed": "none packaged" if getattr(model, "observed", None) is None else "packaged",
     }
+
+
+def _labelled_facts(model: "DataGenerator") -> dict[str, str]:
+    return {
+        "data": "labelled, no parameters to infer",
+        "features": f"{len(model.features)}: {_shortened(model.features)}",
+        "targets": ", ".join(model.targets),
+    }
+
+
+def _shortened(names: tuple[str, ...]) -> str:
+    """Names with commas, the middle of a long list left out."""
+    return ", ".join(names if len(names) <= _NAMES else (*names[: _NAMES - 2], "...", names[-1]))
+
+
+@cli.command()
+@click.argument("name")
+@options.number("--rows", "Rows to generate.", required=True)
+@click.option("--out", metavar="FILE.csv", type=options.FILE, required=True, help="File to write.")
+@options.seed
+@options.settings
+@click.option("--overwrite", is_flag=True, help="Replace FILE.csv if it is there.")
+def generate(
+    name: str, rows: int, out: Path, seed: int, settings: dict[str, Any], overwrite: bool
+) -> None:
+    """Generate labelled data for supervised methods.
+
+    FILE.csv gets the features, then the targets; a missing value is an empty cell. The rows are
+    those of generate(rows, numpy.random.default_rng(seed)) in Python.
+    """
+    import numpy as np
+
+    from sbi_kit import stages
+    from sbi_kit.files import write_whole
+    from sbi_kit.registry import load_generator
+
+    started = time.monotonic()
+    stages.expect_new_file(out, overwrite=overwrite)
+    model = load_generator(name, settings)
+    frame = model.generate(rows, np.random.default_rng(seed))
+    write_whole(out, frame.to_csv(index=False, lineterminator="\n").encode())
+    took = console.seconds(time.monotonic() - started)
+    counts = f"{len(model.features)} features and {', '.join(model.targets)}"
+    console.say(f"{rows:,} rows of {name} ({counts}) in {out} after {took}.")
 
 
 @cli.command()

@@ -5,10 +5,13 @@ Letters in shapes are the same everywhere: b datasets, n observations in a datas
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
@@ -70,6 +73,31 @@ class Simulator(Protocol):
         """`simulate(theta, rng, n)`: theta (b, d) to data (b, n, columns), one n per call.
 
         With a `Vector` layout: `simulate(theta, rng)` to (b, columns).
+        All randomness comes from `rng`, a `numpy.random.Generator`.
+        """
+
+
+@runtime_checkable
+class DataGenerator(Protocol):
+    """A source of labelled data for supervised methods, which any package may provide.
+
+    There are no parameters to infer, so there is neither a prior nor a posterior: features come
+    with the targets that are to be predicted from them. Constructor arguments are kept under their
+    own names, as those of a simulator are.
+    """
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the columns to predict from; some of their values may be missing."""
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the columns to predict; none of their values is missing."""
+
+    @property
+    def generate(self) -> "Callable[[int, np.random.Generator], pd.DataFrame]":
+        """`generate(rows, rng)`: a frame of independent rows, features first, then targets.
+
         All randomness comes from `rng`, a `numpy.random.Generator`.
         """
 

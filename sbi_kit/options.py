@@ -19,14 +19,16 @@ def number(
     name: str, text: str, *, low: int = 1, default: int | None = None, required: bool = False
 ) -> Callable[[Any], Any]:
     """An option that is a whole number from `low` on, described by `text`."""
+    # A default of None, if passed, would count as a value and so undo `required`.
+    given: dict[str, Any] = {} if default is None else {"default": default}
     return click.option(
         name,
         metavar="N",
         type=str,
-        default=default,
         required=required,
         callback=lambda _, option, value: _read_whole(option.opts[0], value, low),
         help=text,
+        **given,
     )
 
 

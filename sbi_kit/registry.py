@@ -3,7 +3,7 @@
 A distribution offers a simulator by an entry point in the group "sbi_kit.simulators"; its target is
 a class, a function that builds one, or a finished object. Names are read from the metadata of what
 is installed at the moment of asking, so listing imports nothing and a plugin that is broken harms
-only whoever asks for it.
+only whoever asks for it. Generators of labelled data are offered in the same group.
 """
 
 import inspect
@@ -19,11 +19,11 @@ GROUP = "sbi_kit.simulators"
 
 
 class PluginError(RuntimeError):
-    """An installed simulator that cannot be used; `str` of it is one sentence."""
+    """An installed simulator or generator that cannot be used; `str` of it is one sentence."""
 
 
 def simulator_names() -> tuple[str, ...]:
-    """Names of the installed simulators in alphabetical order; none of them is imported."""
+    """Names of what is installed, generators too, in alphabetical order; nothing is imported."""
     return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
 
 
@@ -44,18 +44,39 @@ def load_simulator(name: str, settings: Mapping[str, Any] | None = None) -> cont
         BadType: `settings` is no mapping, or what was built is no simulator.
         PluginError: The plugin's import or constructor breaks; the original error is chained.
     """
-    point = _only(name)
-    chosen = _expect_mapping(settings)
-    owner = _owner(point)
-    try:
-        target = point.load()
-    except Exception as error:
-        raise PluginError(
-            f"Simulator {name!r} of {owner} could not be imported ({_text(error)}); "
-            "repair or reinstall that distribution."
-        ) from error
-    model = _build(name, owner, target, chosen)
-    return expect_simulator(model, f"simulator {name!r} of {owner}")
+    return expect_simulator(*_load("simulator", name, settings))
+
+
+def load_generator(name: str, settings: Mapping[str, Any] | None = None) -> contracts.DataGenerator:
+    """Import and build one installed generator of labelled data.
+
+    Args:
+        name: One of `simulator_names()`.
+        settings: Arguments of its constructor by name; those left out keep their defaults.
+
+    Returns:
+        The generator, checked to have `features`, `targets` and `generate`.
+
+    Raises:
+        UnknownName, BadValue, PluginError: As `load_simulator` does.
+        BadType: `settings` is no mapping, or what was built is no generator.
+
+    >>> load_generator("kryptonite", {"bits": 3}).targets
+    ('label',)
+    """
+    return expect_generator(*_load("generator", name, settings))
+
+
+def load_any(
+    name: str, settings: Mapping[str, Any] | None = None
+) -> contracts.Simulator | contracts.DataGenerator:
+    """Import and build whatever is offered under a name.
+
+    Raises:
+        UnknownName, BadType, BadValue, PluginError: As `load_simulator` does.
+    """
+    model, what = _load("simulator", name, settings)
+    return expect_generator(model, what) if is_generator(model) else expect_simulator(model, what)
 
 
 def registered_name(cls: type) -> str | None:
@@ -76,6 +97,12 @@ def expect_simulator(model: Any, what: str = "the simulator") -> contracts.Simul
     if inspect.isclass(model):
         raise BadType(
             f"{what} as an object", f"the class {model.__name__}", f"pass {model.__name__}()"
+        )
+    if is_generator(model):
+        raise BadType(
+            f"{what} to have parameters to infer",
+            "a generator of labelled data, which has none",
+            "load it with load_generator, or write its data with sbi-kit generate",
         )
     missing = [part for part in ("prior", "data", "simulate") if not hasattr(model, part)]
     if missing:
@@ -106,15 +133,70 @@ def expect_simulator(model: Any, what: str = "the simulator") -> contracts.Simul
     return checked
 
 
-def _only(name: str) -> EntryPoint:
+def is_generator(model: Any) -> bool:
+    """Whether something generates labelled data, and is not a simulator."""
+    return hasattr(model, "generate") and not hasattr(model, "simulate")
+
+
+def expect_generator(model: Any, what: str = "the generator") -> contracts.DataGenerator:
+    """Return `model` if it has features, targets and a function `generate`.
+
+    Raises:
+        BadType: It is a class or a simulator, or something is missing; the message says what.
+    """
+    if inspect.isclass(model):
+        raise BadType(
+            f"{what} as an object", f"the class {model.__name__}", f"pass {model.__name__}()"
+        )
+    if hasattr(model, "simulate") and not hasattr(model, "generate"):
+        raise BadType(
+            f"{what} to generate labelled data",
+            "a simulator, whose parameters are to be inferred",
+            "load it with load_simulator, or write its data with sbi-kit simulate",
+        )
+    missing = [part for part in ("features", "targets", "generate") if not hasattr(model, part)]
+    if missing:
+        raise BadType(
+            f"{what} to have features, targets and generate",
+            f"{type(model).__name__} without {' and '.join(missing)}",
+            f"add {' and '.join(missing)}",
+        )
+    if not callable(model.generate):
+        raise BadType(
+            f"generate of {what} as a function",
+            type(model.generate).__name__,
+            "define generate(rows, rng)",
+        )
+    checked: contracts.DataGenerator = model
+    return checked
+
+
+def _load(kind: str, name: str, settings: Mapping[str, Any] | None) -> tuple[Any, str]:
+    """What is offered under a name, built, and what to call it."""
+    point = _only(kind, name)
+    chosen = _expect_mapping(settings)
+    owner = _owner(point)
+    try:
+        target = point.load()
+    except Exception as error:
+        raise PluginError(
+            f"{kind.capitalize()} {name!r} of {owner} could not be imported ({_text(error)}); "
+            "repair or reinstall that distribution."
+        ) from error
+    return _build(kind, name, owner, target, chosen), f"{kind} {name!r} of {owner}"
+
+
+def _only(kind: str, name: str) -> EntryPoint:
     """The one entry point of a name."""
     points = list(entry_points(group=GROUP))
-    expect_name("simulator", name, {point.name for point in points})
+    # Names do not tell which of the two they stand for, and nothing is imported to find out.
+    sought = "simulator" if kind == "simulator" else "simulator or generator"
+    expect_name(sought, name, {point.name for point in points})
     offers = [point for point in points if point.name == name]
     if len({point.value for point in offers}) > 1:
         owners = sorted(_owner(point) for point in offers)
         raise BadValue(
-            f"one distribution to offer simulator {name!r}",
+            f"one distribution to offer {kind} {name!r}",
             " and ".join(owners),
             "uninstall all but one of them",
         )
@@ -139,25 +221,26 @@ def _expect_mapping(settings: object) -> dict[str, Any]:
     return dict(settings)
 
 
-def _build(name: str, owner: str, target: Any, settings: dict[str, Any]) -> Any:
-    """The simulator that an entry point's target stands for."""
-    finished = not inspect.isclass(target) and (not callable(target) or hasattr(target, "simulate"))
+def _build(kind: str, name: str, owner: str, target: Any, settings: dict[str, Any]) -> Any:
+    """The simulator or generator that an entry point's target stands for."""
+    works = hasattr(target, "simulate") or hasattr(target, "generate")
+    finished = not inspect.isclass(target) and (works or not callable(target))
     parameters = {} if finished else _parameters(target)
-    _expect_settings(name, parameters, settings)
+    _expect_settings(f"{kind} {name!r}", parameters, settings)
     if finished:
         return target
     try:
         return target(**_with_tuples(parameters or {}, settings))
     except (LookupError, TypeError, ValueError) as error:
         raise BadValue(
-            f"settings that simulator {name!r} accepts",
+            f"settings that {kind} {name!r} accepts",
             repr(settings),
             f"its constructor says {_text(error)}",
         ) from error
     except Exception as error:
         raise PluginError(
-            f"Simulator {name!r} of {owner} could not be built with settings {settings!r} "
-            f"({_text(error)}); repair that distribution."
+            f"{kind.capitalize()} {name!r} of {owner} could not be built with settings "
+            f"{settings!r} ({_text(error)}); repair that distribution."
         ) from error
 
 
@@ -183,12 +266,12 @@ def _parameters(target: Any) -> dict[str, inspect.Parameter] | None:
 
 
 def _expect_settings(
-    name: str, parameters: dict[str, inspect.Parameter] | None, settings: dict[str, Any]
+    whose: str, parameters: dict[str, inspect.Parameter] | None, settings: dict[str, Any]
 ) -> None:
     if parameters is None:
         return
     valid = sorted(parameters)
-    wanted = f"settings of simulator {name!r} among {', '.join(valid) or 'none'}"
+    wanted = f"settings of {whose} among {', '.join(valid) or 'none'}"
     for key in settings:
         if key not in parameters:
             close = nearest(key, valid)
@@ -198,7 +281,7 @@ def _expect_settings(
     absent = [key for key in required if key not in settings]
     if absent:
         raise BadValue(
-            f"values for the settings {', '.join(required)} of simulator {name!r}",
+            f"values for the settings {', '.join(required)} of {whose}",
             f"none for {', '.join(absent)}",
             "pass them as settings",
         )

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 import warnings
 from io import StringIO
 from pathlib import Path
@@ -22,7 +23,7 @@ from sbi_kit.bank import Bank
 from sbi_kit.diagnostics.calibration import calibrate
 from sbi_kit.fitting import fit
 from sbi_kit.neural import load
-from sbi_kit.registry import load_simulator
+from sbi_kit.registry import load_generator, load_simulator
 from sbi_kit.seeds import torch_seed
 from sbi_kit.simulation import simulate
 from sbi_kit.train import Report
@@ -32,6 +33,7 @@ import os
 import time
 
 import numpy as np
+import pandas as pd
 
 from sbi_kit.data import Exchangeable, Vector
 from sbi_kit.prior import Normal, Prior, Uniform
@@ -62,15 +64,36 @@ class Counts:
     def simulate(self, theta, rng, n):
         return rng.poisson(theta[:, :1, None], (len(theta), n, 1))
 
+class Apples:
+    features, targets = ("weight", "kind"), ("price",)
+
+    def __init__(self, noise=1.0):
+        self.noise = noise
+
+    def generate(self, rows, rng):
+        weight = rng.random(rows)
+        kind = np.where(weight < 0.5, "cox, small", "boskoop")
+        price = weight + self.noise * rng.random(rows)
+        holes = np.where(weight < 0.1, np.nan, weight)
+        return pd.DataFrame({"weight": holes, "kind": kind, "price": price})
+
+class Orchard(Apples):
+    features = tuple(f"tree_{i}" for i in range(1, 41))
+
 def crash():
     raise OSError("no licence")
 """
 POINTS = {
+    "apples": "test_cli_lab:Apples",
     "broken": "test_cli_missing:Model",
     "counts": "test_cli_lab:Counts",
     "crash": "test_cli_lab:crash",
     "location": "test_cli_lab:Location",
+    "orchard": "test_cli_lab:Orchard",
 }
+PROJECT = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text())["project"]
+OWN = PROJECT["entry-points"]["sbi_kit.simulators"]
+NAMES = ", ".join(sorted([*POINTS, *OWN]))
 SMALL = ("--simulations", "300", "--epochs", "12")
 FILES = ["posterior.json", "weights.safetensors"]
 ROUGH = "300 simulations give a rough posterior"
@@ -176,15 +199,10 @@ def sentence(result, code):
 def test_list(run):
     result = run("list")
     assert (result.code, result.stderr) == (0, "")
-    assert result.stdout.splitlines() == [
-        "simulator   distribution",
-        "broken      my_lab 1.2",
-        "counts      my_lab 1.2",
-        "crash       my_lab 1.2",
-        "influenza   sbi_kit 0.1.0",
-        "location    my_lab 1.2",
-        "regression  sbi_kit 0.1.0",
-    ]
+    owners = dict.fromkeys(POINTS, "my_lab 1.2") | dict.fromkeys(OWN, "sbi_kit 0.1.0")
+    header, *lines = result.stdout.splitlines()
+    assert header.split() == ["simulator", "distribution"]
+    assert [line.split(maxsplit=1) for line in lines] == [[k, owners[k]] for k in sorted(owners)]
 
 
 def test_list_verbose_shows_what_each_is_and_why_one_is_unusable(run):
@@ -205,6 +223,15 @@ def test_list_verbose_shows_what_each_is_and_why_one_is_unusable(run):
     assert "  data        set of 5 to 20 observations: count\n" in blocks["counts"]
     assert "  observed    none packaged\n" in blocks["counts"]
     assert "  data        series of 14 observations: in_bed\n" in blocks["influenza"]
+    assert blocks["apples"] == (
+        "apples  (my_lab 1.2)\n"
+        "  data      labelled, no parameters to infer\n"
+        "  features  2: weight, kind\n"
+        "  targets   price\n"
+        "  settings  noise=1.0\n"
+    )
+    assert "  features  40: tree_1, tree_2, " in blocks["orchard"]
+    assert ", tree_10, ..., tree_40\n" in blocks["orchard"]
     assert "could not be imported (ModuleNotFoundError" in blocks["broken"]
     assert "could not be built with settings {} (OSError: no licence)" in blocks["crash"]
 
@@ -228,7 +255,7 @@ def test_help_and_names_import_nothing_heavy(lab, arguments):
 def test_help_names_commands_defaults_and_exit_codes(run):
     for arguments in ([], ["--help"]):
         text = run(*arguments).stdout
-        for command in ("list", "simulate", "fit", "sample", "check"):
+        for command in ("list", "generate", "simulate", "fit", "sample", "check"):
             assert f"\n  {command} " in text
         assert "130, 143" in text
     assert "200,000 by default" in run("fit", "--help").stdout
@@ -252,8 +279,7 @@ def test_help_names_commands_defaults_and_exit_codes(run):
         ),
         (
             "fit lcation --out o",
-            "Expected the name of a simulator (broken, counts, crash, influenza, location, "
-            "regression); got 'lcation'; did you mean 'location'?",
+            f"Expected the name of a simulator ({NAMES}); got 'lcation'; did you mean 'location'?",
         ),
         (
             "fit location --out o --set nois=1",
@@ -267,8 +293,8 @@ def test_help_names_commands_defaults_and_exit_codes(run):
         ),
         (
             "fit location --out o --summary grru",
-            "Expected the name of a summary network (deep_set, gru, identity, lstm); got 'grru'; "
-            "did you mean 'gru'?",
+            "Expected the name of a summary network (deep_set, gru, identity, lstm, two_way); got "
+            "'grru'; did you mean 'gru'?",
         ),
         (
             "fit location --out o --epochs 0",
@@ -283,6 +309,31 @@ def test_help_names_commands_defaults_and_exit_codes(run):
         ("fit location --out o --seed -1", "Expected --seed as an integer >= 0; got -1;"),
         ("simulate location --rows 0 --bank b", "Expected --rows as an integer >= 1; got 0;"),
         ("simulate location --rows many --bank b", "got 'many'; pass a whole number as --rows."),
+        ("generate apples --rows 5", "Missing option '--out'; sbi-kit generate --help shows what"),
+        ("generate apples --rows 0 --out f", "Expected --rows as an integer >= 1; got 0;"),
+        ("generate apples --rows 5 --out none/f", "got no directory none; create it first."),
+        (
+            "generate apple --rows 5 --out f",
+            f"name of a simulator or generator ({NAMES}); got 'apple'; did you mean 'apples'?",
+        ),
+        (
+            "generate apples --rows 5 --out f --set nois=1",
+            "Expected settings of generator 'apples' among noise; got 'nois'; did you mean 'noise'",
+        ),
+        (
+            "generate location --rows 5 --out f",
+            "Expected generator 'location' of distribution my_lab 1.2 to generate labelled data; "
+            "got a simulator, whose parameters are to be inferred; load it with load_simulator, or "
+            "write its data with sbi-kit simulate.",
+        ),
+        (
+            "simulate apples --rows 5 --bank b",
+            "Expected simulator 'apples' of distribution my_lab 1.2 to have parameters to infer; "
+            "got a generator of labelled data, which has none; load it with load_generator, or "
+            "write its data with sbi-kit generate.",
+        ),
+        ("fit apples --out o", "got a generator of labelled data, which has none; load it with"),
+        ("fit kryptonite --out o", "got a generator of labelled data, which has none; load it"),
         ("sample o --observed packaged --out n --draws 0", "Expected --draws as an integer >= 1;"),
         ("sample o --observed packaged --out n --draws -1", "got -1; choose --draws >= 1."),
         ("sample o --observed packaged --out n --draws 1.5", "got '1.5'; pass a whole number"),
@@ -364,6 +415,45 @@ def test_a_defect_shows_its_traceback_and_exits_with_1():
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
+
+
+# generate
+
+
+def test_generate_writes_the_frame_of_the_same_call_in_python(run, tmp_path):
+    command = ("generate", "apples", "--rows", 1_200, "--out", "a.csv", "--set", "noise=2")
+    result = run(*command, "--seed", 4)
+    assert (result.code, result.stderr) == (0, "")
+    pattern = r"1,200 rows of apples \(2 features and price\) in a\.csv after [0-9.]+ s\.\n"
+    assert re.fullmatch(pattern, result.stdout)
+    frame = load_generator("apples", {"noise": 2}).generate(1_200, np.random.default_rng(4))
+    assert frame["weight"].isna().any()
+    pd.testing.assert_frame_equal(pd.read_csv("a.csv"), frame, check_exact=True)
+    assert (tmp_path / "a.csv").read_bytes().startswith(b"weight,kind,price\n")
+    before = files(tmp_path)
+    text = sentence(run(*command, "--seed", 5), 2)
+    assert text == (
+        "Expected a new file; got a.csv, which exists; choose another, or pass --overwrite."
+    )
+    assert files(tmp_path) == before
+    assert run(*command, "--seed", 5, "--overwrite").code == 0
+    assert files(tmp_path) != before
+    assert run(*command, "--seed", 4, "--overwrite").code == 0
+    assert files(tmp_path) == before
+
+
+def test_a_file_that_cannot_be_written_leaves_what_was_there(run, tmp_path, monkeypatch):
+    command = ("generate", "apples", "--rows", 10, "--out", "a.csv")
+    assert run(*command).code == 0
+    before = files(tmp_path)
+
+    def full(*_):
+        raise OSError(28, "No space left on device", "a.csv")
+
+    monkeypatch.setattr(os, "fsync", full)
+    text = sentence(run(*command, "--seed", 1, "--overwrite"), 1)
+    assert text == "The system refused at a.csv: No space left on device."
+    assert files(tmp_path) == before
 
 
 # simulate

@@ -3,13 +3,14 @@
 import random
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import norm
 
 from sbi_kit.checks import BadType, BadValue
 from sbi_kit.data import Exchangeable, Series, Vector
 from sbi_kit.prior import Beta, Gamma, LogNormal, LogUniform, MultivariateNormal, Prior, Uniform
-from sbi_kit.testing import check_simulator
+from sbi_kit.testing import check_generator, check_simulator
 
 
 class NormalPrior:
@@ -374,3 +375,201 @@ def test_parts_of_datasets_must_be_datasets_where_that_is_declared():
     with pytest.raises(BadValue, match=r"first 5 of 50 observations.*mean of 'rank'.*nested=False"):
         check_simulator(Ranked(nested=True))
     check_simulator(Ranked(nested=False))
+
+
+# Labelled data
+
+
+class Apples:
+    """Numbers, a missing value here and there, text and categories; the base of the broken ones."""
+
+    features, targets = ("weight", "ripe", "kind", "colour"), ("price", "sold")
+
+    def generate(self, rows, rng):
+        weight = rng.normal(150, 20, rows)
+        holes = np.where(rng.random(rows) < 0.1, np.nan, weight)
+        kind = np.array(["boskoop", "cox"], dtype=object)[rng.integers(0, 2, rows)]
+        codes = rng.integers(-1, 2, rows)
+        return pd.DataFrame(
+            {
+                "weight": holes,
+                "ripe": rng.random(rows) < 0.5,
+                "kind": kind,
+                "colour": pd.Categorical.from_codes(codes, ["red", "green"]),
+                "price": 0.01 * weight + rng.random(rows),
+                "sold": np.where(rng.random(rows) < 0.5, "yes", "no"),
+            }
+        )
+
+
+class Dice:
+    """Coarse labelled data: many rows are equal by chance."""
+
+    features, targets = ("first",), ("sum",)
+
+    def generate(self, rows, rng):
+        throws = rng.integers(1, 7, (rows, 2))
+        return pd.DataFrame({"first": throws[:, 0], "sum": throws.sum(axis=1)})
+
+
+def apples(**parts):
+    return type("Broken", (Apples,), parts)()
+
+
+def changed(change):
+    """Apples whose frame is changed before it is returned."""
+    return apples(generate=lambda self, rows, rng: change(Apples().generate(rows, rng), rows, rng))
+
+
+@pytest.mark.parametrize("model", [Apples(), Dice()])
+@pytest.mark.parametrize("seed", range(10))
+def test_good_generators_pass_without_a_trace(model, seed):
+    numpys, pythons = np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+    assert check_generator(model, rows=100 + 300 * seed, seed=seed) is None
+    assert np.random.get_state()[1].tolist() == numpys  # noqa: NPY002
+    assert random.getstate() == pythons
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "message"),
+    [
+        (Apples, BadType, r"the class Apples; pass Apples\(\)"),
+        (object(), BadType, "features, targets and generate; got object without features and targ"),
+        (Shift(), BadType, "to generate labelled data; got a simulator, whose parameters are"),
+        (
+            apples(features=["weight"]),
+            BadType,
+            r"features as a tuple of distinct names; got \['wei",
+        ),
+        (apples(features=()), BadType, "features as a tuple of distinct names; got ()"),
+        (
+            apples(targets=("a", "a")),
+            BadType,
+            "targets as a tuple of distinct names; got .'a', 'a'",
+        ),
+        (
+            apples(targets=("kind", "sold")),
+            BadValue,
+            "targets that are no features; got kind; leave",
+        ),
+    ],
+)
+def test_missing_parts_of_generators_are_refused(model, error, message):
+    with pytest.raises(error, match=message):
+        check_generator(model)
+
+
+def fail(frame, rows, rng):
+    raise ZeroDivisionError("no apples left")
+
+
+def refuse(frame, rows, rng):
+    raise BadValue("apples", "pears", "pick others")
+
+
+def own_rng(frame, rows, rng):
+    return frame.assign(price=np.random.default_rng().random(rows))
+
+
+def global_rng(frame, rows, rng):
+    return frame.assign(price=np.random.random(rows))  # noqa: NPY002
+
+
+def hidden_state(frame, rows, rng):
+    return frame.assign(price=frame["price"] + np.random.get_state()[1][0])  # noqa: NPY002
+
+
+def no_rng(frame, rows, rng):
+    return Apples().generate(rows, np.random.default_rng(0))
+
+
+def repeated(frame, rows, rng):
+    """Two workers with the same stream."""
+    half = frame[: (rows + 1) // 2]
+    return pd.concat([half, half], ignore_index=True)[:rows]
+
+
+def seldom_repeated(frame, rows, rng):
+    return pd.concat([frame[: rows - rows // 50], frame[: rows // 50]], ignore_index=True)
+
+
+def infinite(frame, rows, rng):
+    return frame.assign(weight=np.where(rng.random(rows) < 0.1, -np.inf, frame["weight"]))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (fail, BadValue, r"generate\(1, rng\) to run; got ZeroDivisionError: no apples left; rep"),
+        (refuse, BadValue, "Expected apples; got pears; pick others"),
+        (
+            lambda frame, *_: frame.to_numpy(),
+            BadType,
+            "to return a frame; got ndarray; return a pan",
+        ),
+        (
+            lambda frame, *_: frame.rename(columns={"kind": "sort"}),
+            BadValue,
+            "with the columns features, targets; got kind, sort in only one of the two; retu",
+        ),
+        (
+            lambda frame, *_: frame[frame.columns[::-1]],
+            BadValue,
+            "got another order; return feature",
+        ),
+        (lambda frame, *_: frame.assign(more=1), BadValue, "got more in only one of the two"),
+        (
+            lambda frame, *_: frame[:1],
+            BadValue,
+            r"generate\(2, rng\) to return a frame of 2 rows; ",
+        ),
+        (
+            lambda frame, *_: frame.assign(kind=[{}] * len(frame)),
+            BadType,
+            "numbers, booleans, text or categories in 'kind' of .*; got object; convert them",
+        ),
+        (
+            lambda frame, *_: frame.assign(kind=pd.Timestamp(2026, 1, 1)),
+            BadType,
+            "in 'kind' of .*; got datetime64",
+        ),
+        (
+            lambda frame, rows, _: frame.assign(weight=1 if rows == 1 else frame["weight"]),
+            BadValue,
+            "same kinds in every frame; got float64 and int64 for 'weight'; fix the dtype",
+        ),
+        (
+            own_rng,
+            BadValue,
+            "the same frame from the same rng state; got another frame; draw every",
+        ),
+        (global_rng, BadValue, "got a change of the global random state"),
+        (hidden_state, BadValue, "got a frame that depends on the global random state"),
+        (no_rng, BadValue, "another frame from another rng; got the same frame"),
+        (
+            repeated,
+            BadValue,
+            "rows that share no random numbers; got 1000 of 2000 rows that repeat",
+        ),
+        (seldom_repeated, BadValue, "got 40 of 2000 rows that repeat another"),
+        (infinite, BadValue, "finite values of 'weight'; got infinity"),
+        (
+            lambda frame, *_: frame.assign(price=frame["weight"]),
+            BadValue,
+            r"a value of target 'price' in every row; got \d+ of 2000 missing",
+        ),
+        (
+            lambda frame, *_: frame.assign(sold="no"),
+            BadValue,
+            "a target 'sold' that varies; got no in all of 2000 rows; leave it out",
+        ),
+    ],
+)
+def test_broken_generators_are_named(change, error, message):
+    with pytest.raises(error, match=message):
+        check_generator(changed(change))
+
+
+def test_too_few_rows_are_refused():
+    with pytest.raises(BadValue, match="rows as an integer >= 100; got 3"):
+        check_generator(Apples(), rows=3)

@@ -57,4 +57,5 @@ class TwoWay(nn.Module):
 
 def _mean_over_rows(x: Tensor, n: Tensor) -> Tensor:
     """Mean over the true rows, (b, n, columns, f) to (b, columns, f)."""
-    return mean_over(x.flatten(2), n).unflatten(-1, x.shape[2:])
+    mean: Tensor = mean_over(x.flatten(2), n).unflatten(-1, x.shape[2:])
+    return mean
