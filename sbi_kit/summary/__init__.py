@@ -15,7 +15,7 @@ from sbi_kit.summary.identity import Identity
 from sbi_kit.summary.recurrent import CELLS, Recurrent
 from sbi_kit.summary.two_way import TwoWay
 
-_SHORT = 64  # numbers of a fixed-size series that are better seen at once than one by one
+_SHORT = 32  # numbers of a fixed-size series that are better seen at once than one by one
 
 
 def _recurrent(cell: str) -> Callable[..., nn.Module]:
