@@ -222,6 +222,17 @@ def show_shape(shape: Sequence[int | str]) -> str:
     return f"({', '.join(str(size) for size in shape)}{',' if len(shape) == 1 else ''})"
 
 
+def show_names(names: Sequence[str], *, most: int = 12) -> str:
+    """Names with commas, the middle of a long list left out.
+
+    >>> show_names([f"gene_{i}" for i in range(1, 101)], most=4)
+    'gene_1, gene_2, ..., gene_100'
+    """
+    if len(names) > most:
+        names = [*names[: most - 2], "...", names[-1]]
+    return ", ".join(names)
+
+
 def _between(low: float, high: float | None, *, open_low: bool = False) -> str:
     if high is not None and np.isfinite(high):
         return f"in {'(' if open_low else '['}{low:g}, {high:g}]"

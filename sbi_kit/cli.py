@@ -11,18 +11,14 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from sbi_kit import console, exits, options
 
-if TYPE_CHECKING:
-    from sbi_kit.contracts import DataGenerator, Simulator
-
 DEFAULT_SIMULATIONS = 200_000
 _DATASETS, _DRAWS = 500, 500  # of a calibration check
-_NAMES = 12  # of columns or features, in a list
 _BANK = ".bank"  # in the posterior's directory until it is done
 _TABLE = 4_000  # draws behind a table of means and intervals
 
@@ -58,58 +54,11 @@ def list_simulators(verbose: bool) -> None:
     owners = [(p.name, f"{p.dist.name} {p.dist.version}" if p.dist else "") for p in points]
     if not verbose:
         console.show_table(["simulator", "distribution"], owners, numbers=False)
-    for name, owner in owners if verbose else ():
-        console.show_facts(f"{name}  ({owner})", _facts(name))
+        return
+    from sbi_kit.facts import facts_of
 
-
-def _facts(name: str) -> dict[str, str]:
-    """What a simulator or generator is; if it cannot be used, why."""
-    from sbi_kit.checks import BadInput
-    from sbi_kit.registry import PluginError, is_generator, load_any
-    from sbi_kit.simulator import describe
-
-    try:
-        model: Any = load_any(name)
-        facts = _labelled_facts(model) if is_generator(model) else _simulated_facts(model)
-        kept = describe(model)["settings"] or {}
-    except (BadInput, PluginError) as error:
-        return {"unusable": str(error)}
-    except Exception as error:  # whatever a plugin's own properties raise
-        return {"unusable": f"{type(error).__name__}: {error}"}
-    settings = ", ".join(f"{key}={json.dumps(value)}" for key, value in kept.items())
-    return {**facts, "settings": settings}
-
-
-def _simulated_facts(model: "Simulator") -> dict[str, str]:
-    from sbi_kit.data import Exchangeable, Matrix, Vector
-
-    data = model.data
-    low, high = data.n_range
-    n = f"{low}" if low == high else f"{low} to {high}"
-    if isinstance(data, Vector):
-        form = "vector"
-    elif isinstance(data, Matrix):
-        form = f"matrix of {n} rows and {len(data.columns)} columns"
-    else:
-        form = f"{'set' if isinstance(data, Exchangeable) else 'series'} of {n} observations"
-    return {
-        "parameters": ", ".join(model.prior.names),
-        "data": f"{form}: {_shortened(data.columns)}",
-        "observed": "none packaged" if getattr(model, "observed", None) is None else "packaged",
-    }
-
-
-def _labelled_facts(model: "DataGenerator") -> dict[str, str]:
-    return {
-        "data": "labelled, no parameters to infer",
-        "features": f"{len(model.features)}: {_shortened(model.features)}",
-        "targets": ", ".join(model.targets),
-    }
-
-
-def _shortened(names: tuple[str, ...]) -> str:
-    """Names with commas, the middle of a long list left out."""
-    return ", ".join(names if len(names) <= _NAMES else (*names[: _NAMES - 2], "...", names[-1]))
+    for name, owner in owners:
+        console.show_facts(f"{name}  ({owner})", facts_of(name))
 
 
 @cli.command()

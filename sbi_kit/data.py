@@ -22,11 +22,10 @@ from sbi_kit.checks import (
     expect_integer,
     expect_name,
     nearest,
+    show_names,
     show_shape,
 )
 from sbi_kit.contracts import Array, IntArray
-
-_LISTED = 12  # names in a message
 
 
 @dataclass(frozen=True)
@@ -269,7 +268,7 @@ def _tables(x: Any, layout: AnyLayout) -> list[Array]:
 
 
 def _misfit(shape: tuple[int, ...], layout: AnyLayout) -> BadValue:
-    advice = f"the last axis holds the columns {_listed(layout.columns)}"
+    advice = f"the last axis holds the columns {show_names(layout.columns)}"
     return BadValue(_form(layout), f"an array of shape {show_shape(shape)}", advice)
 
 
@@ -301,7 +300,7 @@ def _renamed(frame: Any, layout: Matrix) -> Any:
         return dict(zip(layout.columns, (frame[name] for name in present), strict=True))
     if set(layout.columns) <= set(present):
         return frame
-    wanted = f"a table with {len(layout.columns)} columns, or with {_listed(layout.columns)}"
+    wanted = f"a table with {len(layout.columns)} columns, or with {show_names(layout.columns)}"
     raise BadValue(wanted, f"{len(present)} columns", "choose as many as were simulated")
 
 
@@ -313,15 +312,15 @@ def _by_name(frame: Any, columns: tuple[str, ...]) -> Array:
         if name not in present:
             close = nearest(name, [other for other in present if other not in columns])
             raise BadValue(
-                f"the columns {_listed(columns)}",
-                f"only {_listed(present) or 'none'}",
+                f"the columns {show_names(columns)}",
+                f"only {show_names(present) or 'none'}",
                 f"did you mean {name!r} by {close!r}?" if close else f"add column {name!r}",
             )
         picked.append(_column(name, frame[name]))
     if len({len(column) for column in picked}) > 1:
         sizes = [f"{name}: {len(c)}" for name, c in zip(columns, picked, strict=True)]
         raise BadValue(
-            "columns of equal length", _listed(sizes), "pass one value per observation in each"
+            "columns of equal length", show_names(sizes), "pass one value per observation in each"
         )
     return np.stack(picked, axis=1)
 
@@ -372,13 +371,6 @@ def _form(layout: AnyLayout) -> str:
     size = len(layout.columns)
     form = f"(b, {size})" if isinstance(layout, Vector) else f"(b, n, {size})"
     return f"data of shape {form} or in a form that names the columns"
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Names with commas, the middle of a long list left out."""
-    if len(names) > _LISTED:
-        names = [*names[: _LISTED - 2], "...", names[-1]]
-    return ", ".join(names)
 
 
 def _expect_columns(columns: Iterable[str]) -> tuple[str, ...]:

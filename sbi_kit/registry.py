@@ -61,7 +61,7 @@ def load_generator(name: str, settings: Mapping[str, Any] | None = None) -> cont
         UnknownName, BadValue, PluginError: As `load_simulator` does.
         BadType: `settings` is no mapping, or what was built is no generator.
 
-    >>> load_generator("kryptonite", {"bits": 3}).targets
+    >>> load_generator("kryptonite", {"n": 3}).targets
     ('label',)
     """
     return expect_generator(*_load("generator", name, settings))

@@ -44,7 +44,7 @@ class Kryptonite:
     rows, because training and test data must have the same columns.
 
     Args:
-        bits: Number n of features, a multiple of 3.
+        n: Number of features, a multiple of 3.
         uniform_width: Half-width w of the uniform noise, above 0.
         laplace_scale: Scale s of the Laplacian noise, above 0; its standard deviation is s sqrt(2).
         gaussian_sd: Standard deviation sd of the normal noise, above 0.
@@ -56,7 +56,7 @@ class Kryptonite:
         BadValue: An argument is outside its range.
         BadType: It is not a number.
 
-    >>> model = Kryptonite(bits=9)
+    >>> model = Kryptonite(n=9)
     >>> frame = model.generate(20_000, np.random.default_rng(0))
     >>> round(float((model.best_guess(frame) == frame["label"]).mean()), 3)
     0.958
@@ -64,7 +64,7 @@ class Kryptonite:
     0.9583
     """
 
-    bits: int = 9
+    n: int = 9
     uniform_width: float = 0.025
     laplace_scale: float = 0.05
     gaussian_sd: float = 0.1
@@ -72,19 +72,19 @@ class Kryptonite:
     columns_seed: int = 0
 
     def __post_init__(self) -> None:
-        expect_integer("bits", self.bits, low=3)
-        if self.bits % 3:
-            advice = f"choose {self.bits - self.bits % 3} or {self.bits + 3 - self.bits % 3}"
-            raise BadValue("bits as a multiple of 3", str(self.bits), advice)
+        expect_integer("n", self.n, low=3)
+        if self.n % 3:
+            advice = f"choose {self.n - self.n % 3} or {self.n + 3 - self.n % 3}"
+            raise BadValue("n as a multiple of 3", str(self.n), advice)
         for width in ("uniform_width", "laplace_scale", "gaussian_sd"):
             expect_number(width, getattr(self, width), low=0, open_low=True)
-        expect_number("flip_scale", self.flip_scale, low=0, high=np.sqrt(self.bits) / 2)
+        expect_number("flip_scale", self.flip_scale, low=0, high=np.sqrt(self.n) / 2)
         expect_integer("columns_seed", self.columns_seed, low=0)
 
     @cached_property
     def features(self) -> tuple[str, ...]:
         """x_1..x_n."""
-        return tuple(f"x_{j}" for j in range(1, self.bits + 1))
+        return tuple(f"x_{j}" for j in range(1, self.n + 1))
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -94,23 +94,23 @@ class Kryptonite:
     @property
     def default_rows(self) -> int:
         """As many rows as the published data sets have, 2000 n."""
-        return 2_000 * self.bits
+        return 2_000 * self.n
 
     @cached_property
     def roles(self) -> tuple[str, ...]:
         """The noise of each feature: "uniform", "laplace" or "gaussian"."""
-        return tuple(_KINDS[j // (self.bits // 3)] for j in self._order)
+        return tuple(_KINDS[j // (self.n // 3)] for j in self._order)
 
     @cached_property
     def _order(self) -> IntArray:
         """The place of each feature among bits that are sorted by their noise."""
         rng = numpy_stream(self.columns_seed, "kryptonite: columns")
-        return rng.permutation(self.bits).astype(np.int64)
+        return rng.permutation(self.n).astype(np.int64)
 
     @property
     def best_accuracy(self) -> float:
         """How often the parity of the true bits is the label, 1 - c / (2 sqrt(n))."""
-        return float(1 - self.flip_scale / (2 * np.sqrt(self.bits)))
+        return float(1 - self.flip_scale / (2 * np.sqrt(self.n)))
 
     @property
     def best_guess_accuracy(self) -> float:
@@ -118,7 +118,7 @@ class Kryptonite:
         laplace = np.exp(-0.5 / self.laplace_scale) / 2
         gaussian = ndtr(-0.5 / self.gaussian_sd)
         # E(-1)^k of k misread bits is the product of those of each.
-        odd = (1 - ((1 - 2 * laplace) * (1 - 2 * gaussian)) ** (self.bits // 3)) / 2
+        odd = (1 - ((1 - 2 * laplace) * (1 - 2 * gaussian)) ** (self.n // 3)) / 2
         return float(self.best_accuracy * (1 - odd) + (1 - self.best_accuracy) * odd)
 
     def generate(self, rows: int, rng: np.random.Generator) -> pd.DataFrame:
@@ -134,8 +134,8 @@ class Kryptonite:
         Raises:
             BadType, BadValue: `rows` is no such number.
         """
-        b, third = expect_integer("rows", rows, low=1), self.bits // 3
-        bits = rng.integers(0, 2, size=(b, self.bits), dtype=np.int8)
+        b, third = expect_integer("rows", rows, low=1), self.n // 3
+        bits = rng.integers(0, 2, size=(b, self.n), dtype=np.int8)
         noise = np.hstack(
             [
                 rng.uniform(-self.uniform_width, self.uniform_width, (b, third)),
@@ -143,7 +143,7 @@ class Kryptonite:
                 rng.normal(0, self.gaussian_sd, (b, third)),
             ]
         )
-        flip = bits[:, :third].mean(axis=1) * (self.flip_scale / np.sqrt(self.bits))
+        flip = bits[:, :third].mean(axis=1) * (self.flip_scale / np.sqrt(self.n))
         label = (bits[:, third:].sum(axis=1) + (rng.random(b) < flip)) % 2
         frame = pd.DataFrame((bits + noise)[:, self._order], columns=list(self.features))
         frame[self.targets[0]] = label.astype(np.int64)

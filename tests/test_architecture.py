@@ -22,8 +22,12 @@ FLOORS = {
         "checkpoint posterior_file inference"
     ),
     METHODS: "neural fitting",
-    JUDGES: "diagnostics diagnostics.bands diagnostics.ranks diagnostics.calibration testing",
-    SURFACE: "__init__ cli console exits options stages",
+    JUDGES: (
+        "diagnostics diagnostics.bands diagnostics.ranks diagnostics.calibration testing "
+        "testing.forms testing.generators testing.priors testing.randomness testing.simulators "
+        "testing.streams"
+    ),
+    SURFACE: "__init__ cli console exits facts options stages",
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 

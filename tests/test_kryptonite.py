@@ -36,7 +36,7 @@ def flips_of(model, frame):
 
 @pytest.mark.parametrize(
     "model",
-    [Kryptonite(), Kryptonite(bits=3, flip_scale=0.8, columns_seed=5)],
+    [Kryptonite(), Kryptonite(n=3, flip_scale=0.8, columns_seed=5)],
     ids=["default", "three bits"],
 )
 def test_keeps_the_generator_contract(model):
@@ -44,7 +44,7 @@ def test_keeps_the_generator_contract(model):
 
 
 @pytest.mark.parametrize(
-    ("bits", "accuracy"),
+    ("n", "accuracy"),
     [
         (9, 0.9583),
         (12, 0.9639),
@@ -55,18 +55,18 @@ def test_keeps_the_generator_contract(model):
         (45, 0.9814),
     ],
 )
-def test_best_accuracy_of_the_published_sizes(bits, accuracy):
-    model = Kryptonite(bits=bits)
+def test_best_accuracy_of_the_published_sizes(n, accuracy):
+    model = Kryptonite(n=n)
     assert round(model.best_accuracy, 4) == accuracy
-    assert model.best_accuracy == 1 - 1 / (8 * np.sqrt(bits))
-    # Of the parity bits, at most bits / 3 * 2.3e-5 are misread.
-    assert 0 < model.best_accuracy - model.best_guess_accuracy < bits / 3 * 2.4e-5
-    assert model.default_rows == 2_000 * bits
-    assert len(model.features) == bits
+    assert model.best_accuracy == 1 - 1 / (8 * np.sqrt(n))
+    # Of the parity bits, at most n / 3 * 2.3e-5 are misread.
+    assert 0 < model.best_accuracy - model.best_guess_accuracy < n / 3 * 2.4e-5
+    assert model.default_rows == 2_000 * n
+    assert len(model.features) == n
 
 
 def test_frame_holds_features_and_a_fair_label():
-    model = Kryptonite(bits=6)
+    model = Kryptonite(n=6)
     frame = generate(model, 40_000)
     assert list(frame.columns) == ["x_1", "x_2", "x_3", "x_4", "x_5", "x_6", "label"]
     assert frame.dtypes.map(str).tolist() == ["float64"] * 6 + ["int64"]
@@ -77,10 +77,10 @@ def test_frame_holds_features_and_a_fair_label():
 @pytest.mark.parametrize(
     "model",
     [
-        Kryptonite(bits=9),
-        Kryptonite(bits=45),
-        Kryptonite(bits=9, laplace_scale=0.2, gaussian_sd=0.3, flip_scale=1.0),
-        Kryptonite(bits=15, gaussian_sd=0.3, flip_scale=0.0),
+        Kryptonite(n=9),
+        Kryptonite(n=45),
+        Kryptonite(n=9, laplace_scale=0.2, gaussian_sd=0.3, flip_scale=1.0),
+        Kryptonite(n=15, gaussian_sd=0.3, flip_scale=0.0),
     ],
     ids=["9", "45", "wide noise", "wide normal noise"],
 )
@@ -93,7 +93,7 @@ def test_rounding_is_right_as_often_as_promised(model):
 
 
 def test_best_guess_is_the_most_probable_label():
-    model = Kryptonite(bits=9, laplace_scale=0.2, gaussian_sd=0.4, uniform_width=0.7)
+    model = Kryptonite(n=9, laplace_scale=0.2, gaussian_sd=0.4, uniform_width=0.7)
     frame = generate(model, 5_000, seed=2)
     signs = np.ones(len(frame))
     for kind, noise in (("laplace", stats.laplace(0, 0.2)), ("gaussian", stats.norm(0, 0.4))):
@@ -114,7 +114,7 @@ def test_best_guess_is_the_most_probable_label():
     ],
 )
 def test_noise_of_each_role(settings, law):
-    model = Kryptonite(bits=9, **settings)
+    model = Kryptonite(n=9, **settings)
     frame = generate(model, 20_000, seed=3)
     assert [model.roles.count(kind) for kind in KINDS] == [3, 3, 3]
     for kind, noise in zip(KINDS, law, strict=True):
@@ -126,14 +126,14 @@ def test_noise_of_each_role(settings, law):
 
 
 def test_bits_are_fair_and_independent():
-    model = Kryptonite(bits=9)
+    model = Kryptonite(n=9)
     bits = bits_of(model, generate(model, 51_200, seed=4), *KINDS)
     patterns = np.bincount(bits @ (1 << np.arange(9)), minlength=512)
     assert stats.chisquare(patterns).pvalue > 1e-5
 
 
 def test_no_proper_subset_of_the_parity_bits_tells_the_label():
-    model = Kryptonite(bits=9)
+    model = Kryptonite(n=9)
     frame = generate(model, 40_000, seed=5)
     told = bits_of(model, frame, "laplace", "gaussian")
     spare = bits_of(model, frame, "uniform")
@@ -152,30 +152,30 @@ def test_no_proper_subset_of_the_parity_bits_tells_the_label():
     assert p_value(told) < 1e-300
 
 
-@pytest.mark.parametrize(("bits", "scale"), [(9, 0.25), (12, 1.5)])
-def test_flips_follow_the_bits_under_uniform_noise(bits, scale):
-    model = Kryptonite(bits=bits, flip_scale=scale, **CLEAR)
+@pytest.mark.parametrize(("n", "scale"), [(9, 0.25), (12, 1.5)])
+def test_flips_follow_the_bits_under_uniform_noise(n, scale):
+    model = Kryptonite(n=n, flip_scale=scale, **CLEAR)
     frame = generate(model, 100_000, seed=6)
     flips = flips_of(model, frame)
     ones = bits_of(model, frame, "uniform").sum(axis=1)
-    for count in range(bits // 3 + 1):
+    for count in range(n // 3 + 1):
         found = flips[ones == count]
-        rate = scale / np.sqrt(bits) * count / (bits / 3)
+        rate = scale / np.sqrt(n) * count / (n / 3)
         assert abs(found.mean() - rate) <= 4 * np.sqrt(rate * (1 - rate) / len(found))
-    rate = scale / (2 * np.sqrt(bits))
+    rate = scale / (2 * np.sqrt(n))
     assert abs(flips.mean() - rate) < 4 * np.sqrt(rate * (1 - rate) / len(flips))
 
 
 def test_without_flips_the_label_is_the_parity():
-    model = Kryptonite(bits=12, flip_scale=0, **CLEAR)
+    model = Kryptonite(n=12, flip_scale=0, **CLEAR)
     assert not flips_of(model, generate(model, 5_000)).any()
     assert model.best_accuracy == 1.0
 
 
 def test_the_order_of_columns_is_that_of_its_seed_and_of_no_rng():
-    model = Kryptonite(bits=15)
-    assert model.roles == Kryptonite(bits=15).roles
-    others = {Kryptonite(bits=15, columns_seed=seed).roles for seed in range(20)}
+    model = Kryptonite(n=15)
+    assert model.roles == Kryptonite(n=15).roles
+    others = {Kryptonite(n=15, columns_seed=seed).roles for seed in range(20)}
     assert len(others) > 10
     assert model.roles in others
     # Roles do not move with the rows: the uniform columns are tight in any frame.
@@ -186,7 +186,7 @@ def test_the_order_of_columns_is_that_of_its_seed_and_of_no_rng():
 
 
 def test_settings_come_back_from_json():
-    model = Kryptonite(bits=12, uniform_width=0.1, flip_scale=0.5, columns_seed=3)
+    model = Kryptonite(n=12, uniform_width=0.1, flip_scale=0.5, columns_seed=3)
     known = describe(model)
     assert known["name"] == "kryptonite"
     assert load_generator(known["name"], known["settings"]) == model
@@ -195,15 +195,15 @@ def test_settings_come_back_from_json():
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"bits": 10}, BadValue, "bits as a multiple of 3; got 10; choose 9 or 12"),
-        ({"bits": 0}, BadValue, "bits as an integer >= 3; got 0"),
-        ({"bits": 9.0}, BadType, "bits as an integer >= 3; got 9.0"),
+        ({"n": 10}, BadValue, "n as a multiple of 3; got 10; choose 9 or 12"),
+        ({"n": 0}, BadValue, "n as an integer >= 3; got 0"),
+        ({"n": 9.0}, BadType, "n as an integer >= 3; got 9.0"),
         ({"uniform_width": 0}, BadValue, "uniform_width as a finite number > 0; got 0"),
         ({"laplace_scale": -1}, BadValue, "laplace_scale as a finite number > 0; got -1"),
         ({"gaussian_sd": "a"}, BadType, "gaussian_sd as a finite number > 0; got 'a'"),
         ({"flip_scale": 1.6}, BadValue, r"flip_scale as a finite number in \[0, 1.5\]; got 1.6"),
         ({"columns_seed": -1}, BadValue, "columns_seed as an integer >= 0; got -1"),
-        ({"n": 9}, TypeError, "unexpected keyword argument 'n'"),
+        ({"bits": 9}, TypeError, "unexpected keyword argument 'bits'"),
     ],
 )
 def test_bad_settings_are_refused(settings, error, message):
@@ -218,7 +218,7 @@ def test_bad_rows_are_refused(rows, error):
 
 
 def test_best_guess_needs_the_features():
-    model = Kryptonite(bits=3)
+    model = Kryptonite(n=3)
     told = columns_of(model, "laplace")[0]
     frame = generate(model, 10).drop(columns=[*columns_of(model, "uniform"), "label"])
     assert set(model.best_guess(frame)) == {0, 1}

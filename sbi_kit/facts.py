@@ -1,0 +1,49 @@
+"""What `sbi-kit list --verbose` says of a simulator or a generator of labelled data."""
+
+import json
+from typing import Any
+
+from sbi_kit import contracts
+from sbi_kit.checks import BadInput, show_names
+from sbi_kit.data import Exchangeable, Matrix, Vector
+from sbi_kit.registry import PluginError, is_generator, load_any
+from sbi_kit.simulator import describe
+
+
+def facts_of(name: str) -> dict[str, str]:
+    """What a simulator or generator is; if it cannot be used, why."""
+    try:
+        model: Any = load_any(name)
+        facts = _labelled_facts(model) if is_generator(model) else _simulated_facts(model)
+        kept = describe(model)["settings"] or {}
+    except (BadInput, PluginError) as error:
+        return {"unusable": str(error)}
+    except Exception as error:  # whatever a plugin's own properties raise
+        return {"unusable": f"{type(error).__name__}: {error}"}
+    settings = ", ".join(f"{key}={json.dumps(value)}" for key, value in kept.items())
+    return {**facts, "settings": settings}
+
+
+def _simulated_facts(model: contracts.Simulator) -> dict[str, str]:
+    data = model.data
+    low, high = data.n_range
+    n = f"{low}" if low == high else f"{low} to {high}"
+    if isinstance(data, Vector):
+        form = "vector"
+    elif isinstance(data, Matrix):
+        form = f"matrix of {n} rows and {len(data.columns)} columns"
+    else:
+        form = f"{'set' if isinstance(data, Exchangeable) else 'series'} of {n} observations"
+    return {
+        "parameters": ", ".join(model.prior.names),
+        "data": f"{form}: {show_names(data.columns)}",
+        "observed": "none packaged" if getattr(model, "observed", None) is None else "packaged",
+    }
+
+
+def _labelled_facts(model: contracts.DataGenerator) -> dict[str, str]:
+    return {
+        "data": "labelled, no parameters to infer",
+        "features": f"{len(model.features)}: {show_names(model.features)}",
+        "targets": ", ".join(model.targets),
+    }

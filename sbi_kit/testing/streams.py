@@ -1,0 +1,92 @@
+"""Do datasets share random numbers? Then a posterior learned from them is too narrow."""
+
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+from scipy.special import ndtri
+
+from sbi_kit.checks import BadValue
+from sbi_kit.contracts import Array
+from sbi_kit.seeds import numpy_stream
+from sbi_kit.testing.randomness import FALSE_ALARM, RNG_ADVICE
+
+_STREAM_POINTS, _BATCHES, _REPLICATES = 2, 40, 8
+_TELLING = 8  # numbers off the integers that two datasets do not have in common by chance
+
+
+def check_streams(
+    simulate: Callable[[Array, np.random.Generator], Array],
+    theta: Array,
+    names: tuple[str, ...],
+    seed: int,
+) -> None:
+    """Datasets share no random numbers, within a batch or across batches.
+
+    Many small batches hold replicates of the same parameters. Streams used twice give datasets that
+    are equal throughout (`_expect_no_copies`). Streams used in part, for one of several sources of
+    noise say, make the datasets of a batch alike (`_shared_noise`).
+
+    Args:
+        simulate: Maps parameters (b, d) and a generator to data (b, n, columns) or (b, columns).
+        theta: Draws of the prior, at least two.
+        names: The columns of the data.
+        seed: Seed of everything that is drawn.
+
+    Raises:
+        BadValue: Some random numbers are shared; the message says how it shows.
+    """
+    batch = np.repeat(theta[:_STREAM_POINTS], _REPLICATES, axis=0)
+    batches = []
+    for index in range(_BATCHES):
+        x = simulate(batch, numpy_stream(seed, "check: streams", index))
+        batches.append(x.reshape(_STREAM_POINTS, _REPLICATES, -1, x.shape[-1]))
+    x = np.stack(batches, axis=1)  # (points, batches, replicates, n, columns)
+    for replicates in x:
+        _expect_no_copies(replicates.reshape(_BATCHES, _REPLICATES, -1))
+    with np.errstate(invalid="ignore", over="ignore"):  # some datasets may hold infinity
+        moments = {"mean": x.mean(axis=3), **({"sd": x.std(axis=3)} if x.shape[3] > 1 else {})}
+    tests = len(moments) * _STREAM_POINTS * len(names)
+    for moment, values in moments.items():
+        for point, column in product(range(_STREAM_POINTS), range(len(names))):
+            p = _shared_noise(values[point, ..., column])
+            if p < FALSE_ALARM / tests:
+                got = (
+                    f"replicates in a batch with like {moment}s of {names[column]!r} (p = {p:.0e})"
+                )
+                raise BadValue("datasets that share no random numbers", got, RNG_ADVICE)
+
+
+def _expect_no_copies(x: Array) -> None:
+    """Replicates x (batches, replicates, numbers) differ.
+
+    Coarse data may coincide by chance, but then they do so as often across batches as within.
+    """
+    batches, replicates, _ = x.shape
+    rows, labels = np.unique(x.reshape(batches * replicates, -1), axis=0, return_inverse=True)
+    telling = within = across = 0  # pairs of equal datasets
+    for group in np.flatnonzero(np.bincount(labels) > 1):
+        each = (labels == group).reshape(batches, replicates).sum(axis=1)
+        together = int((each * (each - 1)).sum()) // 2
+        everywhere = int(each.sum() * (each.sum() - 1)) // 2
+        within, across = within + together, across + everywhere - together
+        if len(np.unique(rows[group][rows[group] % 1 != 0])) >= _TELLING:
+            telling += everywhere
+    copies = telling or (within if within >= replicates and across == 0 else 0)
+    if copies:
+        got = f"{copies} pairs of replicates that are equal in every number"
+        raise BadValue("datasets that share no random numbers", got, RNG_ADVICE)
+
+
+def _shared_noise(values: Array) -> float:
+    """P-value of the replicates of a batch being independent, for values (batches, replicates).
+
+    Of independent values, put on a normal scale by their ranks, the mean over a batch has variance
+    1 / replicates; common noise adds to it.
+    """
+    from scipy.stats import chi2, rankdata
+
+    batches, replicates = values.shape
+    finite = np.where(np.isfinite(values), values, 0.0)
+    scores = ndtri((rankdata(finite) - 0.5) / finite.size).reshape(batches, replicates)
+    return float(chi2.sf(replicates * (scores.mean(axis=1) ** 2).sum(), batches))
