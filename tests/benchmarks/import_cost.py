@@ -1,4 +1,4 @@
-"""What `import sbi_kit` costs: python tests/benchmarks/import_cost.py
+"""What `import sbi_kit` costs: python -m tests.benchmarks.import_cost
 
 The median of nine fresh interpreters each: an empty one, `import sbi_kit`, torch alone, torch with
 every public name of sbi_kit, and `sbi-kit --help`.

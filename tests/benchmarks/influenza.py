@@ -1,4 +1,4 @@
-"""The main job against the published posterior: python tests/benchmarks/influenza.py
+"""The main job against the published posterior: python -m tests.benchmarks.influenza
 
 For three seeds, `sbi-kit fit influenza` runs from nothing to the table in a process of its own,
 with its defaults. Printed beside each other: wall-clock and CPU seconds; posterior means and sds in

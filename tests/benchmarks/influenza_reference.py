@@ -7,7 +7,7 @@
 
 Both are printed beside the published figures. Under a minute on one core:
 
-    python tests/benchmarks/influenza_reference.py
+    python -m tests.benchmarks.influenza_reference
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Two posteriors that are known in closed form: python tests/benchmarks/recoveries.py
+"""Two posteriors that are known in closed form: python -m tests.benchmarks.recoveries
 
 With θ ~ N(0, I₂), 20,000 simulations and the defaults of `fit`, at three seeds:
 

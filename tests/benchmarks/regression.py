@@ -1,4 +1,4 @@
-"""Closeness to an exact posterior at every n: python tests/benchmarks/regression.py [simulations]
+"""Closeness to an exact posterior at every n: python -m tests.benchmarks.regression [simulations]
 
 Bayesian linear regression with its exact posterior, by default from 100,000 simulations and the
 default settings of `fit`, on one thread. For 300 fresh datasets at each n: the full Gaussian
