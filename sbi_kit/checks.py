@@ -79,7 +79,10 @@ def expect_number(
     wanted = f"{name} as a finite number {_between(low, high, open_low=open_low)}".rstrip()
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise BadType(wanted, repr(value), f"pass a number as {name}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = np.inf
     too_low = number <= low if open_low else number < low
     if not np.isfinite(number) or too_low or number > high:
         raise BadValue(wanted, f"{number:g}", f"change {name}")
@@ -154,8 +157,13 @@ def expect_array(name: str, value: ArrayLike, shape: Sequence[int | str], *, do:
     """
     wanted = f"{name} of shape {show_shape(shape)}"
     try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
+        array = np.asanyarray(value)
+        if array.dtype.kind == "c":
+            raise TypeError("complex")
+        if isinstance(array, np.ma.MaskedArray):  # what is hidden is not there
+            array = np.ma.filled(array.astype(np.float64), np.nan)
+        array = np.asarray(array, dtype=np.float64)
+    except (OverflowError, TypeError, ValueError):
         raise BadType(f"{wanted} holding numbers", type(value).__name__, do) from None
     fits = array.ndim == len(shape) and all(
         isinstance(want, str) or want == have for want, have in zip(shape, array.shape, strict=True)
@@ -215,6 +223,18 @@ def expect_theta(
             wanted = f"parameter {name} {_between(low, high)}"
             raise BadValue(wanted, f"{column[row]:g} in row {row}", "simulate within that range")
     return array
+
+
+def expect_rng(rng: object) -> np.random.Generator:
+    """Return `rng` if it is a numpy Generator.
+
+    Raises:
+        BadType: It is something else, such as a seed.
+    """
+    if not isinstance(rng, np.random.Generator):
+        got = type(rng).__name__
+        raise BadType("rng as a numpy.random.Generator", got, "pass numpy.random.default_rng(seed)")
+    return rng
 
 
 def show_shape(shape: Sequence[int | str]) -> str:

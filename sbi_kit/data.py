@@ -246,9 +246,10 @@ def _tables(x: Any, layout: AnyLayout) -> list[Array]:
     if isinstance(layout, Vector) and _is_named_row(x):
         x = dict(x)
     if isinstance(x, Mapping) or hasattr(x, "columns"):
+        names = layout.columns
         if isinstance(layout, Matrix) and layout.columns_exchangeable:
-            x = _renamed(x, layout)
-        table = _by_name(x, layout.columns)
+            x, names = _renamed(x, layout)
+        table = _by_name(x, names)
         return list(table[:, None]) if isinstance(layout, Vector) else [table]
     array = _numbers(x, layout)
     size = len(layout.columns)
@@ -293,13 +294,16 @@ def as_floats(array: NDArray[Any]) -> Array:
     return values
 
 
-def _renamed(frame: Any, layout: Matrix) -> Any:
-    """A frame of exchangeable columns under the layout's names for them."""
+def _renamed(frame: Any, layout: Matrix) -> tuple[Any, tuple[str, ...]]:
+    """A frame of exchangeable columns with the names to read, its own or the layout's."""
     present = list(frame if isinstance(frame, Mapping) else frame.columns)
     if len(present) == len(layout.columns):
-        return dict(zip(layout.columns, (frame[name] for name in present), strict=True))
+        names = tuple(map(str, present))
+        if len(set(names)) < len(names):
+            raise BadValue("columns of distinct names", show_names(names), "name each column once")
+        return {name: frame[key] for name, key in zip(names, present, strict=True)}, names
     if set(layout.columns) <= set(present):
-        return frame
+        return frame, layout.columns
     wanted = f"a table with {len(layout.columns)} columns, or with {show_names(layout.columns)}"
     raise BadValue(wanted, f"{len(present)} columns", "choose as many as were simulated")
 

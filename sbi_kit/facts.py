@@ -37,8 +37,14 @@ def _simulated_facts(model: contracts.Simulator) -> dict[str, str]:
     return {
         "parameters": ", ".join(model.prior.names),
         "data": f"{form}: {show_names(data.columns)}",
-        "observed": "none packaged" if getattr(model, "observed", None) is None else "packaged",
+        "observed": _origin(model),
     }
+
+
+def _origin(model: contracts.Simulator) -> str:
+    if getattr(model, "observed", None) is None:
+        return "none packaged"
+    return "packaged, simulated" if hasattr(model, "observed_theta") else "packaged"
 
 
 def _labelled_facts(model: contracts.DataGenerator) -> dict[str, str]:

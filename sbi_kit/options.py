@@ -80,5 +80,5 @@ settings = click.option(
     metavar="KEY=VALUE",
     multiple=True,
     callback=lambda _, __, pairs: read_settings(pairs),
-    help="A setting of the simulator, as JSON or text; may be repeated.",
+    help="A setting of the constructor, as JSON or text; may be repeated.",
 )

@@ -40,10 +40,13 @@ from scipy.special import gammaincinv
 
 from sbi_kit.checks import (
     BadValue,
+    expect_array,
     expect_bounds,
+    expect_finite,
     expect_flag,
     expect_integer,
     expect_number,
+    expect_rng,
     expect_theta,
     show_shape,
 )
@@ -125,7 +128,7 @@ class Coalescent:
         """
         rates, growths = _parameters(theta, self.prior)
         x = np.empty((len(rates), expect_integer("n", n, low=2), self.loci))
-        _microsatellites(rng, rates, growths, x)
+        _microsatellites(expect_rng(rng), rates, growths, x)
         return x
 
     @cached_property
@@ -161,15 +164,22 @@ class Coalescent:
             variance is set to half the least that a sample can have otherwise.
 
         Raises:
-            BadValue: The shape is another.
+            BadType, BadValue: The shape is another, or an entry is no finite number.
 
         >>> Coalescent.summaries([[0.0, 0.0], [0.0, 2.0], [1.0, 4.0]]).round(3)
         array([0.773, 0.833, 2.5  ])
         """
-        lengths: Array = np.asarray(x, dtype=np.float64)
+        do = "pass the chromosomes of a sample as rows"
+        try:
+            before = np.shape(x)[:-2]
+        except ValueError:  # ragged, which the next line refuses
+            before = ()
+        lengths = expect_array("alleles", x, [*before, "n", "loci"], do=do)
+        columns = [f"locus_{i}" for i in range(1, lengths.shape[-1] + 1)]
+        expect_finite("alleles", lengths, columns, do=do)
         if lengths.ndim < 2 or lengths.shape[-2] < 2 or lengths.shape[-1] < 1:
             wanted, got = "alleles of shape (..., n >= 2, loci >= 1)", show_shape(lengths.shape)
-            raise BadValue(wanted, got, "pass the chromosomes of a sample as rows")
+            raise BadValue(wanted, got, do)
         lengths = np.sort(lengths, axis=-2)
         n, loci = lengths.shape[-2:]
         variance = lengths.var(axis=-2, ddof=1).mean(axis=-1)
@@ -282,6 +292,7 @@ class CoalescentSites:
             BadValue: `theta` has another shape, is NaN or outside 0..1e6.
         """
         rates, growths = _parameters(theta, self.prior)
+        expect_rng(rng)
         x = np.empty((len(rates), 2))
         if self.sites is None:
             _infinite_sites(rng, rates, growths, self.chromosomes, x)
@@ -297,11 +308,12 @@ class CoalescentSites:
         """Mitochondria of 63 Nuu-Chah-Nulth: 26 variable positions, 28 lineages; shape (2,).
 
         From Ward, Frazier, Dew-Jager & Pääbo (1991), Proc. Natl. Acad. Sci. USA 88:8720-8724;
-        `simulators/data/nuu_chah_nulth_1991.md` has the details. None unless `chromosomes` are 63.
+        `simulators/data/nuu_chah_nulth_1991.md` has the details. None unless `chromosomes` are 63
+        and `sites` 360.
         """
         table = files("simulators").joinpath("data", "nuu_chah_nulth_1991.csv").read_text("utf-8")
         row = next(csv.DictReader(table.splitlines()))
-        if self.chromosomes != int(row["chromosomes"]):
+        if (self.chromosomes, self.sites) != (int(row["chromosomes"]), int(row["sites"])):
             return None
         return np.array([float(row[name]) for name in self.data.columns])
 

@@ -37,7 +37,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import cumulative_trapezoid, trapezoid
 from scipy.special import ndtr, ndtri
 
-from sbi_kit.checks import BadType, BadValue, expect_integer, expect_number
+from sbi_kit.checks import (
+    BadType,
+    BadValue,
+    expect_array,
+    expect_finite,
+    expect_integer,
+    expect_number,
+    expect_rng,
+)
 from sbi_kit.contracts import Array, IntArray
 from sbi_kit.seeds import numpy_stream
 
@@ -343,7 +351,7 @@ class Housing:
             BadType, BadValue: `rows` is no such number.
         """
         b = expect_integer("rows", rows, low=1)
-        frame = pd.DataFrame(self._houses(b, rng))
+        frame = pd.DataFrame(self._houses(b, expect_rng(rng)))
         noise = rng.standard_normal(b)
         scale = np.sqrt([self.r_squared, 1 - self.r_squared])
         price = self.price_mean + self.price_sd * (scale[0] * self.index(frame) + scale[1] * noise)
@@ -396,7 +404,8 @@ class Housing:
             Indices, shape (rows,), of mean 0 and variance 1 over all houses.
 
         Raises:
-            BadValue: A column is absent, or a value missing or unknown; the message names it.
+            BadType, BadValue: A column is absent, or a value missing, a text that is unknown or no
+                finite number; the message names it.
         """
         absent = [name for name in self._parts if name not in frame]
         if absent:
@@ -416,16 +425,32 @@ class Housing:
                 index += part[codes]
             else:
                 slope = (part[-1] - part[0]) / (levels[-1] - levels[0])
-                index += part[0] + slope * (frame[name].to_numpy(np.float64) - levels[0])
+                do = "pass finite numbers"
+                values = expect_array(name, frame[name].to_numpy(), ("rows",), do=do)
+                expect_finite(name, values[:, None], [name], do=do)
+                index += part[0] + slope * (values - levels[0])
         return index
 
     def premium_threshold(self, prices: ArrayLike) -> float:
-        """The price that a share `premium_share` of `prices` exceeds."""
-        return float(np.quantile(np.asarray(prices, dtype=np.float64), 1 - self.premium_share))
+        """The price that a share `premium_share` of `prices` exceeds.
+
+        Raises:
+            BadValue, BadType: There is no price, or one is no finite number.
+        """
+        known = _expect_prices(prices)
+        if len(known) == 0:
+            raise BadValue(
+                "prices to set a threshold by", "none", "pass those of the training rows"
+            )
+        return float(np.quantile(known, 1 - self.premium_share))
 
     def premium(self, prices: ArrayLike, threshold: float) -> IntArray:
-        """Whether each price is above a threshold, as 0 or 1."""
-        return (np.asarray(prices, dtype=np.float64) > threshold).astype(np.int64)
+        """Whether each price is above a threshold, as 0 or 1.
+
+        Raises:
+            BadValue, BadType: A price is no finite number.
+        """
+        return (_expect_prices(prices) > threshold).astype(np.int64)
 
     @property
     def best_auc(self) -> float:
@@ -437,10 +462,19 @@ class Housing:
         if self.r_squared == 1:
             return 1.0
         index = np.linspace(-10, 10, 20_001)
-        quantile = ndtri(1 - self.premium_share)
+        quantile = -ndtri(self.premium_share)
         scale = np.sqrt(1 - self.r_squared)
+        if self.r_squared > 0:  # finer where premium turns from unlikely to likely
+            index = np.union1d(index, (quantile + scale * index) / np.sqrt(self.r_squared))
         premium = ndtr((np.sqrt(self.r_squared) * index - quantile) / scale)
         density = np.exp(-0.5 * index**2) / np.sqrt(2 * np.pi)
         lower = cumulative_trapezoid(density * (1 - premium), index, initial=0)
         pairs = trapezoid(density * premium * lower, index)
         return float(pairs / (self.premium_share * (1 - self.premium_share)))
+
+
+def _expect_prices(prices: ArrayLike) -> Array:
+    do = "pass one finite price per house"
+    return expect_finite(
+        "prices", expect_array("prices", prices, ("rows",), do=do)[:, None], ["price"], do=do
+    )[:, 0]

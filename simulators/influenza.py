@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from scipy.special import gammaln, xlogy
 
-from sbi_kit.checks import BadValue, expect_integer, expect_number, expect_theta
+from sbi_kit.checks import BadValue, expect_integer, expect_number, expect_rng, expect_theta
 from sbi_kit.contracts import Array
 from sbi_kit.data import Series, read
 from sbi_kit.prior import Exponential, Prior, TruncatedNormal
@@ -138,8 +138,9 @@ class Influenza:
         Raises:
             BadValue: `theta` has another shape, or is negative, NaN or infinite; or n < 1.
         """
+        expect_rng(rng)
         mean = self.infected(theta, n)  # (b, n)
-        phi_inv = np.maximum(np.asarray(theta)[:, 2:], _LEAST_PHI_INV)  # (b, 1)
+        phi_inv = np.maximum(np.asarray(theta, dtype=np.float64)[:, 2:], _LEAST_PHI_INV)  # (b, 1)
         # A Poisson variable whose mean is gamma distributed is negative binomial.
         mean *= phi_inv * rng.standard_gamma(1 / phi_inv, size=mean.shape)
         return rng.poisson(mean)[..., None].astype(np.float64)

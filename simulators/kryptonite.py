@@ -29,11 +29,19 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
-from sbi_kit.checks import BadValue, expect_integer, expect_number
+from sbi_kit.checks import (
+    BadValue,
+    expect_array,
+    expect_finite,
+    expect_integer,
+    expect_number,
+    expect_rng,
+)
 from sbi_kit.contracts import IntArray
 from sbi_kit.seeds import numpy_stream
 
 _KINDS = ("uniform", "laplace", "gaussian")
+_WIDEST = 1e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +53,7 @@ class Kryptonite:
 
     Args:
         n: Number of features, a multiple of 3.
-        uniform_width: Half-width w of the uniform noise, above 0.
+        uniform_width: Half-width w of the uniform noise, above 0 and at most 1e6, as all three.
         laplace_scale: Scale s of the Laplacian noise, above 0; its standard deviation is s sqrt(2).
         gaussian_sd: Standard deviation sd of the normal noise, above 0.
         flip_scale: The c of the probability of a flip, from 0 to sqrt(n) / 2; at most every
@@ -77,7 +85,7 @@ class Kryptonite:
             advice = f"choose {self.n - self.n % 3} or {self.n + 3 - self.n % 3}"
             raise BadValue("n as a multiple of 3", str(self.n), advice)
         for width in ("uniform_width", "laplace_scale", "gaussian_sd"):
-            expect_number(width, getattr(self, width), low=0, open_low=True)
+            expect_number(width, getattr(self, width), low=0, high=_WIDEST, open_low=True)
         expect_number("flip_scale", self.flip_scale, low=0, high=np.sqrt(self.n) / 2)
         expect_integer("columns_seed", self.columns_seed, low=0)
 
@@ -135,7 +143,7 @@ class Kryptonite:
             BadType, BadValue: `rows` is no such number.
         """
         b, third = expect_integer("rows", rows, low=1), self.n // 3
-        bits = rng.integers(0, 2, size=(b, self.n), dtype=np.int8)
+        bits = expect_rng(rng).integers(0, 2, size=(b, self.n), dtype=np.int8)
         noise = np.hstack(
             [
                 rng.uniform(-self.uniform_width, self.uniform_width, (b, third)),
@@ -159,12 +167,15 @@ class Kryptonite:
             Labels, 0 or 1, shape (rows,).
 
         Raises:
-            BadValue: A feature is absent; the message names it.
+            BadType, BadValue: A feature is absent, or a value no finite number; the message names
+                it.
         """
         told = [x for x, role in zip(self.features, self.roles, strict=True) if role != "uniform"]
         absent = [x for x in told if x not in frame]
         if absent:
             raise BadValue("a frame with the features", f"none of {', '.join(absent)}", "add them")
-        read = frame[told].to_numpy(np.float64) > 0.5
+        do = "pass rows without missing values"
+        values = expect_array("features", frame[told].to_numpy(), ("rows", len(told)), do=do)
+        read = expect_finite("features", values, told, do=do) > 0.5
         parity: IntArray = (read.sum(axis=1) % 2).astype(np.int64)
         return parity

@@ -25,7 +25,14 @@ from functools import cached_property
 import numpy as np
 from numba import njit
 
-from sbi_kit.checks import BadType, expect_flag, expect_integer, expect_number, expect_theta
+from sbi_kit.checks import (
+    BadType,
+    expect_flag,
+    expect_integer,
+    expect_number,
+    expect_rng,
+    expect_theta,
+)
 from sbi_kit.contracts import Array, IntArray
 from sbi_kit.data import Exchangeable
 from sbi_kit.prior import Beta, Gamma, Prior
@@ -59,7 +66,7 @@ class LCA:
         conditions: Number K of conditions that differ in their drifts, at least 1.
         n: Trials of a dataset over all conditions, fixed or (fewest, most), at least 1.
         noise: Standard deviation s of the noise in one second, above 0.
-        dt: Length of a step [s], above 0.
+        dt: Length of a step [s], above 0, at most 1.
         time_limit: Longest decision [s], from dt to 1e9 dt; whole steps of it count.
         clip: Whether evidence stays at or above 0.
         start: Where all accumulators start, as a share of the threshold, from 0 to 1.
@@ -100,7 +107,7 @@ class LCA:
         expect_integer("accumulators", self.accumulators, low=2)
         expect_integer("conditions", self.conditions, low=1)
         expect_number("noise", self.noise, low=0, open_low=True)
-        dt = expect_number("dt", self.dt, low=0, open_low=True)
+        dt = expect_number("dt", self.dt, low=0, high=1, open_low=True)
         expect_number("time_limit", self.time_limit, low=dt, high=_MOST_STEPS * dt)
         expect_flag("clip", self.clip)
         expect_number("start", self.start, low=0, high=1)
@@ -156,7 +163,7 @@ class LCA:
         rows = expect_theta(theta, self.prior.names, ranges=ranges)
         b, trials = len(rows), expect_integer("n", n, low=1)
         drift = rows[:, :-4].reshape(b, self.conditions, self.accumulators)
-        condition = rng.integers(self.conditions, size=(b, trials))
+        condition = expect_rng(rng).integers(self.conditions, size=(b, trials))
         streams = start_streams(rng)
         duration = np.empty((b, trials), dtype=np.int64)
         choice = np.empty((b, trials), dtype=np.int64)

@@ -33,7 +33,14 @@ from functools import cached_property
 import numpy as np
 from numba import njit
 
-from sbi_kit.checks import BadValue, expect_bounds, expect_integer, expect_number, expect_theta
+from sbi_kit.checks import (
+    BadValue,
+    expect_bounds,
+    expect_integer,
+    expect_number,
+    expect_rng,
+    expect_theta,
+)
 from sbi_kit.contracts import Array
 from sbi_kit.data import Exchangeable
 from sbi_kit.prior import Prior, Uniform
@@ -145,7 +152,7 @@ class Levy:
         dt: Length of a step [s], above 0.
         max_time: Decision time at which a trial is cut off [s], `dt` to 1e9 `dt`; its response is
             positive.
-        noise_scale: Scale c of the stable noise [evidence/s^(1/alpha)], above 0.
+        noise_scale: Scale c of the stable noise [evidence/s^(1/alpha)], 1e-6 to 1e6.
         s_v: Standard deviation of the drift between trials [evidence/s], at least 0.
         s_z: Width of the uniform distribution of the start around z_r, in units of z_r, 0 to 1;
             every z_r is at least s_z / 2 away from 0 and from 1, so that trials start inside.
@@ -183,7 +190,7 @@ class Levy:
     alpha: tuple[float, float] = (1.0, 2.0)
 
     def __post_init__(self) -> None:
-        expect_number("noise_scale", self.noise_scale, low=0, open_low=True)
+        expect_number("noise_scale", self.noise_scale, low=_LEAST, high=1 / _LEAST)
         _settle(self, ("v_1", "v_2", "z_r", "a", "t_0", "alpha"))
 
     @cached_property
@@ -249,7 +256,7 @@ class DDM:
         dt: Length of a step [s], above 0.
         max_time: Decision time at which a trial is cut off [s], `dt` to 1e9 `dt`; its response is
             positive.
-        noise_sd: Standard deviation of the noise [evidence/s^(1/2)], above 0.
+        noise_sd: Standard deviation of the noise [evidence/s^(1/2)], 1e-6 to 1e6.
         s_v: Standard deviation of the drift between trials [evidence/s], at least 0.
         s_z: Width of the uniform distribution of the start around z_r, in units of z_r, 0 to 1;
             every z_r is at least s_z / 2 away from 0 and from 1, so that trials start inside.
@@ -286,7 +293,7 @@ class DDM:
     t_0: tuple[float, float] = (0.3, 1.0)
 
     def __post_init__(self) -> None:
-        expect_number("noise_sd", self.noise_sd, low=0, open_low=True)
+        expect_number("noise_sd", self.noise_sd, low=_LEAST, high=1 / _LEAST)
         _settle(self, ("v", "z_r", "a", "t_0"))
 
     @cached_property
@@ -427,8 +434,9 @@ def _simulate(
         float(model.s_z),
         float(model.s_t),
         float(model.dt),
-        round(model.max_time / model.dt),
-        rng,
+        # A limit of 0.3 is three steps of 0.1, though 0.3 / 0.1 is below 3.
+        math.floor(model.max_time / model.dt * (1 + 1e-12)),
+        expect_rng(rng),
         out,
     )
     return out

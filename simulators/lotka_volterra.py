@@ -40,7 +40,14 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from sbi_kit.checks import BadType, BadValue, expect_integer, expect_number, expect_theta
+from sbi_kit.checks import (
+    BadType,
+    BadValue,
+    expect_integer,
+    expect_number,
+    expect_rng,
+    expect_theta,
+)
 from sbi_kit.contracts import Array
 from sbi_kit.data import Series, read
 from sbi_kit.prior import LogNormal, Prior, TruncatedNormal
@@ -160,7 +167,7 @@ class LotkaVolterra:
         """
         logs = self._log_populations(theta, n)  # (b, n, 2)
         sigma = np.asarray(theta, dtype=np.float64)[:, None, 6:]  # (b, 1, 2)
-        logs += sigma * rng.standard_normal(logs.shape)
+        logs += sigma * expect_rng(rng).standard_normal(logs.shape)
         return _exp(logs)
 
     def populations(self, theta: Array, n: int | None = None) -> Array:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from sbi_kit.checks import expect_integer, expect_number, expect_theta
+from sbi_kit.checks import expect_integer, expect_number, expect_rng, expect_theta
 from sbi_kit.contracts import Array
 from sbi_kit.data import Exchangeable, read
 from sbi_kit.prior import Normal, Prior
@@ -84,7 +84,9 @@ class Regression:
             BadValue: `theta` has another shape or holds NaN or infinity, or n < 1.
         """
         beta = expect_theta(theta, self.prior.names)
-        rows = rng.standard_normal((len(beta), expect_integer("n", n, low=1), self.predictors + 1))
+        rows = expect_rng(rng).standard_normal(
+            (len(beta), expect_integer("n", n, low=1), self.predictors + 1)
+        )
         predictors, response = rows[..., :-1], rows[..., -1]
         response *= self.noise_sd
         response += np.einsum("bnk,bk->bn", predictors, beta)

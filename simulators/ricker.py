@@ -31,6 +31,7 @@ from sbi_kit.checks import (
     expect_flag,
     expect_integer,
     expect_number,
+    expect_rng,
     expect_theta,
 )
 from sbi_kit.contracts import Array
@@ -60,7 +61,7 @@ class Ricker:
         rho: Bounds of the uniform prior of rho.
         log_r: Bounds of a uniform prior of log r; the parameter is then `log_r` in place of `r`.
         initial_population: N_1, above 0 and at most 1e6.
-        burn_in: Generations simulated before the first that is observed.
+        burn_in: Generations simulated before the first that is observed, at most 1,000,000.
         dummy: Whether there is a last parameter `u` ~ U(0, 1) that the data do not depend on, so
             that its posterior must be its prior.
 
@@ -85,7 +86,7 @@ class Ricker:
 
     def __post_init__(self) -> None:
         expect_number("initial_population", self.initial_population, low=0, high=1e6, open_low=True)
-        expect_integer("burn_in", self.burn_in, low=0)
+        expect_integer("burn_in", self.burn_in, low=0, high=1_000_000)
         expect_flag("dummy", self.dummy)
         for name in _RANGES:
             if name != "log_r" or self.log_r is not None:
@@ -130,7 +131,7 @@ class Ricker:
             log_r = np.log(growth) if self.log_r is None else growth
         counts = np.empty((len(rho), expect_integer("n", n, low=1)))
         start = log(self.initial_population)
-        _count(rng, log_r, sigma, rho, start, self.burn_in, counts)
+        _count(expect_rng(rng), log_r, sigma, rho, start, self.burn_in, counts)
         return counts[..., None]
 
     @cached_property

@@ -34,6 +34,7 @@ from sbi_kit.checks import (
     BadValue,
     expect_integer,
     expect_number,
+    expect_rng,
     expect_theta,
 )
 from sbi_kit.contracts import Array, IntArray
@@ -126,7 +127,14 @@ class SIR:
         beta, gamma = np.ascontiguousarray(self._expect_theta(theta).T)
         shares = np.empty((len(beta), expect_integer("n", n, low=1), 3))
         start = (self.population, self.initial_infected)
-        _spread(rng, beta * self.dt, -np.expm1(-gamma * self.dt), *start, self.imports, shares)
+        _spread(
+            expect_rng(rng),
+            beta * self.dt,
+            -np.expm1(-gamma * self.dt),
+            *start,
+            self.imports,
+            shares,
+        )
         return shares
 
     def log_likelihood(self, theta: Array, x: Any) -> Array:

@@ -20,8 +20,7 @@ The rate beta cancels in m_g / sum m: it is not identifiable, and its posterior 
 others are identifiable only as far as a hundred genes and forty cells allow. Whoever saw the base
 means (up to their scale), which genes are outliers, their factors and the libraries would recover,
 at the default priors, alpha with R^2 = .72, mu_O .93, pi_O .93, sigma_O .84, mu_L .96 and sigma_L
-.76 (posterior means by quadrature); the counts alone show less. A widely quoted table with higher
-figures came from random streams that datasets had in common.
+.76 (posterior means by quadrature); the counts alone show less.
 """
 
 import math
@@ -32,7 +31,14 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from sbi_kit.checks import BadValue, expect_bounds, expect_integer, expect_number, expect_theta
+from sbi_kit.checks import (
+    BadValue,
+    expect_bounds,
+    expect_integer,
+    expect_number,
+    expect_rng,
+    expect_theta,
+)
 from sbi_kit.contracts import Array
 from sbi_kit.data import Matrix, read
 from sbi_kit.prior import Prior, Uniform
@@ -152,7 +158,7 @@ class Splat:
         midpoint = float(self.dropout_midpoint or 0.0)
         _simulate(
             parameters,
-            rng,
+            expect_rng(rng),
             float(self.bcv_df),
             dropout,
             midpoint,

@@ -17,6 +17,7 @@ from sbi_kit.checks import (
     expect_integer,
     expect_name,
     expect_number,
+    expect_rng,
     expect_theta,
     nearest,
     show_shape,
@@ -211,3 +212,22 @@ def test_bounds_of_a_range_are_checked(bounds, error, message):
     assert expect_bounds("rate", [1, 2], low=0, high=9, open_low=True) == (1.0, 2.0)
     with pytest.raises(error, match=message):
         expect_bounds("rate", bounds, low=0, high=9, open_low=True)
+
+
+@pytest.mark.parametrize("rng", [None, 3, np.random.RandomState(0), np.random])
+def test_what_is_no_generator_is_refused(rng):
+    generator = np.random.default_rng(0)
+    assert expect_rng(generator) is generator
+    with pytest.raises(BadType, match=r"numpy\.random\.Generator; got .*; pass numpy"):
+        expect_rng(rng)
+
+
+def test_numbers_beyond_floats_and_hidden_ones_are_refused():
+    with pytest.raises(BadValue, match="scale as a finite number"):
+        expect_number("scale", 10**400)
+    for value in ([[10**400]], [[1j]]):
+        with pytest.raises(BadType, match=r"theta of shape .* holding numbers"):
+            expect_theta(value, ("scale",))
+    hidden = np.ma.masked_array([[1.0, 2.0]], mask=[[False, True]])
+    with pytest.raises(BadValue, match="nan at row 0 of column 'size'"):
+        expect_theta(hidden, ("rate", "size"))

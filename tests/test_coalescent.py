@@ -351,9 +351,20 @@ def test_summaries_ignore_order_and_origin_and_survive_no_variation():
     np.testing.assert_allclose(Coalescent.summaries(alike)[0], np.log(1 / 40))
 
 
-@pytest.mark.parametrize("x", [[1.0, 2.0], 3.0, np.zeros((1, 8)), np.zeros((5, 20, 0))])
-def test_summaries_refuse_what_is_no_sample(x):
-    with pytest.raises(BadValue, match=r"alleles of shape \(..., n >= 2, loci >= 1\); got \("):
+@pytest.mark.parametrize(
+    ("x", "error"),
+    [
+        ([1.0, 2.0], BadValue),
+        (3.0, BadValue),
+        (np.zeros((1, 8)), BadValue),
+        (np.zeros((5, 20, 0)), BadValue),
+        ([[1.0, np.nan], [2.0, 3.0]], BadValue),
+        ([[1.0, 2.0], [3.0]], BadType),
+        ("alleles", BadType),
+    ],
+)
+def test_summaries_refuse_what_is_no_sample(x, error):
+    with pytest.raises(error, match="alleles"):
         Coalescent.summaries(x)
 
 

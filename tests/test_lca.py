@@ -462,7 +462,7 @@ def test_observed_never_changes():
         ({"conditions": 0}, BadValue, "conditions as an integer >= 1; got 0"),
         ({"n": 0}, BadValue, "n as an integer >= 1; got 0"),
         ({"noise": 0}, BadValue, "noise as a finite number > 0; got 0"),
-        ({"dt": -0.1}, BadValue, "dt as a finite number > 0; got -0.1"),
+        ({"dt": -0.1}, BadValue, r"dt as a finite number in \(0, 1\]; got -0.1"),
         ({"time_limit": 0.0005}, BadValue, "time_limit as a finite number in .*; got 0.0005"),
         ({"time_limit": 1e7}, BadValue, "time_limit as a finite number in .*; got 1e[+]07"),
         ({"clip": 1}, BadType, "clip as True or False; got 1; pass one of them"),

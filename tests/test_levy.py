@@ -499,10 +499,10 @@ def test_bad_settings_are_refused(model, settings, error, message):
 @pytest.mark.parametrize(
     ("model", "settings", "message"),
     [
-        (Levy, {"noise_scale": 0}, "noise_scale as a finite number > 0; got 0"),
+        (Levy, {"noise_scale": 0}, r"noise_scale as a finite number in \[1e-06, 1e\+06\]; got 0"),
         (Levy, {"alpha": (0.0, 2.0)}, r"lowest alpha as a finite number in \[0.2, 2\]; got 0"),
         (Levy, {"alpha": (1.0, 2.1)}, r"highest alpha as a finite number in \(1, 2\]; got 2.1"),
-        (DDM, {"noise_sd": -1}, "noise_sd as a finite number > 0; got -1"),
+        (DDM, {"noise_sd": -1}, "noise_sd as a finite number in .* got -1"),
         (DDM, {"v": (1, 1)}, "highest v as a finite number > 1; got 1"),
     ],
 )

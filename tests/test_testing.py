@@ -347,10 +347,33 @@ def test_streams_that_repeat_across_batches_are_found():
         noise = [np.random.default_rng(seed).standard_normal((n, 2)) for seed in seeds]
         return theta[:, None] + np.stack(noise)
 
-    with pytest.raises(
-        BadValue, match=r"share no random numbers; got \d+ pairs of replicates that"
-    ):
-        check_simulator(broken(simulate=has_few_seeds, data=Exchangeable(("x", "y"), n=5)))
+    model = broken(simulate=has_few_seeds, data=Exchangeable(("x", "y"), n=5))
+    with pytest.warns(UserWarning, match=r"share no random numbers expected; got \d+ pairs"):
+        check_simulator(model)
+
+
+def answers_at_fixed_levels(self, theta, rng, n):
+    """Answers 0 or 1 at the same twenty intensities in every dataset."""
+    level = np.broadcast_to(np.linspace(0.025, 0.975, n), (len(theta), n))
+    right = rng.random((len(theta), n)) < 1 / (1 + np.exp(-8 * (level - theta[:, :1])))
+    return np.stack([level, right], axis=-1)
+
+
+def curve_or_nothing(self, theta, rng, n):
+    """A curve without noise that is there or not."""
+    curve = np.exp(-(theta[:, :1, None] ** 2) * np.linspace(0.1, 1, n)[:, None])
+    return np.repeat(curve, 2, axis=2) * rng.integers(0, 2, (len(theta), 1, 1))
+
+
+def scaled_counts(self, theta, rng, n):
+    return (rng.poisson(np.exp(theta[:, None] - 1), (len(theta), n, 2)) + 0.1) / 7
+
+
+@pytest.mark.parametrize("simulate", [answers_at_fixed_levels, curve_or_nothing, scaled_counts])
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_of_few_values_is_no_copied_stream(simulate, seed):
+    model = broken(simulate=simulate, data=Exchangeable(("x", "y"), n=20))
+    check_simulator(model, seed=seed)
 
 
 def test_too_few_datasets_are_refused():
@@ -561,7 +584,7 @@ def infinite(frame, rows, rng):
         (
             lambda frame, *_: frame.assign(sold="no"),
             BadValue,
-            "a target 'sold' that varies; got no in all of 2000 rows; leave it out",
+            "a target 'sold' that varies; got no in all of 2000 rows; check more",
         ),
     ],
 )

@@ -98,7 +98,9 @@ def _check_values(model: DataGenerator, frame: "pd.DataFrame") -> None:
             raise BadValue(f"a value of target {target!r} in every row", got, "repair generate")
         if column.nunique() < 2:
             got = f"{column.iloc[0]!s} in all of {len(column)} rows"
-            raise BadValue(f"a target {target!r} that varies", got, "leave it out")
+            raise BadValue(
+                f"a target {target!r} that varies", got, "check more rows, or leave it out"
+            )
 
 
 def _check_copies(first: "pd.DataFrame", second: "pd.DataFrame") -> None:

@@ -1,5 +1,6 @@
 """Do datasets share random numbers? Then a posterior learned from them is too narrow."""
 
+import warnings
 from collections.abc import Callable
 from itertools import product
 
@@ -35,6 +36,9 @@ def check_streams(
 
     Raises:
         BadValue: Some random numbers are shared; the message says how it shows.
+
+    Warns:
+        UserWarning: Datasets are repeated as if there were few seeds.
     """
     batch = np.repeat(theta[:_STREAM_POINTS], _REPLICATES, axis=0)
     batches = []
@@ -60,22 +64,33 @@ def check_streams(
 def _expect_no_copies(x: Array) -> None:
     """Replicates x (batches, replicates, numbers) differ.
 
-    Coarse data may coincide by chance, but then they do so as often across batches as within.
+    Coarse data may coincide by chance, but then they do so as often across batches as within. Where
+    they coincide although most datasets differ, in many numbers that are no integers, seeds may
+    repeat; noise that takes few values does the same, hence a warning.
     """
     batches, replicates, _ = x.shape
-    rows, labels = np.unique(x.reshape(batches * replicates, -1), axis=0, return_inverse=True)
+    flat = x.reshape(batches * replicates, -1)
+    rows, labels = np.unique(flat, axis=0, return_inverse=True)
+    varying = (flat != flat[0]).any(axis=0)
     telling = within = across = 0  # pairs of equal datasets
     for group in np.flatnonzero(np.bincount(labels) > 1):
         each = (labels == group).reshape(batches, replicates).sum(axis=1)
         together = int((each * (each - 1)).sum()) // 2
         everywhere = int(each.sum() * (each.sum() - 1)) // 2
         within, across = within + together, across + everywhere - together
-        if len(np.unique(rows[group][rows[group] % 1 != 0])) >= _TELLING:
+        numbers = rows[group][varying]
+        if len(np.unique(numbers[numbers % 1 != 0])) >= _TELLING:
             telling += everywhere
-    copies = telling or (within if within >= replicates and across == 0 else 0)
-    if copies:
-        got = f"{copies} pairs of replicates that are equal in every number"
+    if within >= replicates and across == 0:
+        got = f"{within} pairs of replicates that are equal in every number"
         raise BadValue("datasets that share no random numbers", got, RNG_ADVICE)
+    if telling and len(rows) > len(flat) / 2:
+        message = (
+            f"Datasets that share no random numbers expected; got {telling} pairs of replicates "
+            "that are equal in every number; unless the noise takes few values, draw seeds from "
+            "more of them."
+        )
+        warnings.warn(message, UserWarning, stacklevel=4)
 
 
 def _shared_noise(values: Array) -> float:
