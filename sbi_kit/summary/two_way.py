@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from sbi_kit.summary.gated import Gated, GatedBlock, gated
 from sbi_kit.summary.ragged import log_size, mask_of, mean_over
 
+_LARGE = 4.0  # root mean square of a row's or column's features, which are of order one
+
 
 class TwoWay(nn.Module):
     """Matrices (b, n, views · columns) with n rows (b,) to features (b, width).
@@ -42,14 +44,15 @@ class TwoWay(nn.Module):
         mask = mask_of(x, n)
         x = x.masked_fill(~mask[..., None], 0.0)
         entries = x.unflatten(-1, (self.views, -1)).mT  # (b, n, columns, views)
-        moments = torch.cat([entries, entries.square()], dim=-1)
+        squares = gated(torch.cat([entries, entries], dim=-1))  # they grow less where large
+        moments = torch.cat([entries, squares], dim=-1)
         row = moments.mean(dim=2)  # (b, n, moments)
         column = _mean_over_rows(moments, n)  # (b, columns, moments)
         each = gated(
             self.of_entry(entries) + self.of_row(row)[:, :, None] + self.of_column(column)[:, None]
         )  # (b, n, columns, channels)
-        rows = self.row(torch.cat([each.mean(dim=2), row], dim=-1))  # (b, n, hidden)
-        columns = self.column(torch.cat([_mean_over_rows(each, n), column], dim=-1))
+        rows = self.row(_damped(each.mean(dim=2), row))  # (b, n, hidden)
+        columns = self.column(_damped(_mean_over_rows(each, n), column))  # (b, columns, hidden)
         parts = [mean_over(rows, n), columns.mean(dim=1), log_size(x, n)]
         features: Tensor = self.mix(torch.cat(parts, dim=-1))
         return features
@@ -59,3 +62,12 @@ def _mean_over_rows(x: Tensor, n: Tensor) -> Tensor:
     """Mean over the true rows, (b, n, columns, f) to (b, columns, f)."""
     mean: Tensor = mean_over(x.flatten(2), n).unflatten(-1, x.shape[2:])
     return mean
+
+
+def _damped(*parts: Tensor) -> Tensor:
+    """Parts side by side, (..., f), scaled down where they are large, and only there.
+
+    A row of extreme entries would else be squared again in the layers that follow.
+    """
+    x = torch.cat(parts, dim=-1)
+    return x * torch.rsqrt(1 + x.square().mean(-1, keepdim=True) / _LARGE**2)
