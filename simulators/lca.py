@@ -10,9 +10,9 @@ e_i ~ N(0, 1). The first x_i >= threshold, at step k, gives choice i and rt = t_
 get there in the same step the largest wins. The noise s is fixed, because it sets the unit of x.
 
 Nearly unidentifiable: leak and inhibition (Miletic et al. 2017, Journal of Mathematical Psychology
-76:25). At the default priors and sizes an amortized posterior recovers the
-drifts and t_0 with R^2 of about .9 and the threshold with .8, but leak and inhibition with less
-than .1: a good posterior of these two stays close to their prior, and calibrated.
+76:25). At the default priors and sizes an amortized posterior recovers the drifts and t_0 with R^2
+of about .9 and the threshold with .8, but leak and inhibition with less than .1: a good posterior
+of these two stays close to their prior, and calibrated.
 
 Almost all time goes into normal random numbers, those of `simulators.normals`. Trials advance 64
 abreast, so that vector instructions share the rest.
