@@ -6,11 +6,12 @@ pickling on its way back from a worker process.
 """
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from sbi_kit.contracts import Array
 
@@ -145,6 +146,13 @@ def nearest(name: object, valid: Sequence[str]) -> str | None:
     return next(iter([*same, *close]), None)
 
 
+def as_floats(array: NDArray[Any]) -> Array:
+    """A float64 array of its own; what a numpy mask hides is NaN, never the number behind it."""
+    values = np.array(array, dtype=np.float64)
+    values[np.ma.getmaskarray(array)] = np.nan
+    return values
+
+
 def expect_array(name: str, value: ArrayLike, shape: Sequence[int | str], *, do: str) -> Array:
     """Return `value` as a float64 array of the given shape; a str stands for any size.
 
@@ -160,8 +168,8 @@ def expect_array(name: str, value: ArrayLike, shape: Sequence[int | str], *, do:
         array = np.asanyarray(value)
         if array.dtype.kind == "c":
             raise TypeError("complex")
-        if isinstance(array, np.ma.MaskedArray):  # what is hidden is not there
-            array = np.ma.filled(array.astype(np.float64), np.nan)
+        if isinstance(array, np.ma.MaskedArray):
+            array = as_floats(array)
         array = np.asarray(array, dtype=np.float64)
     except (OverflowError, TypeError, ValueError):
         raise BadType(f"{wanted} holding numbers", type(value).__name__, do) from None
@@ -223,6 +231,28 @@ def expect_theta(
             wanted = f"parameter {name} {_between(low, high)}"
             raise BadValue(wanted, f"{column[row]:g} in row {row}", "simulate within that range")
     return array
+
+
+def expect_pairing(datasets: int, rows: int) -> None:
+    """Refuse datasets that are neither one for all rows of theta nor one for each.
+
+    Raises:
+        BadValue: There are neither one nor as many datasets as rows.
+    """
+    if datasets not in (1, rows):
+        wanted = f"1 or {rows} datasets for {rows} rows of theta"
+        raise BadValue(wanted, str(datasets), "pass one dataset, or one per row")
+
+
+def expect_features(frame: Container[str], names: Iterable[str]) -> None:
+    """Refuse a frame that lacks some of the named features.
+
+    Raises:
+        BadValue: Some are absent; the message names them.
+    """
+    absent = [name for name in names if name not in frame]
+    if absent:
+        raise BadValue("a frame with the features", f"none of {', '.join(absent)}", "add them")
 
 
 def expect_rng(rng: object) -> np.random.Generator:

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sbi_kit.checks import BadType, BadValue, expect_array, expect_finite, show_shape
+from sbi_kit.checks import BadType, BadValue, as_floats, expect_array, expect_finite, show_shape
 from sbi_kit.contracts import Array, Prior, Simulator
-from sbi_kit.data import Vector, as_floats
+from sbi_kit.data import Vector
 from sbi_kit.manifest import Entry, Record, stage
 from sbi_kit.seeds import numpy_stream
 from sbi_kit.shards import FAILED, NON_FINITE, OK, Rows, StatusArray, join

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sbi_kit.checks import (
     BadType,
     BadValue,
+    as_floats,
     expect_finite,
     expect_flag,
     expect_integer,
@@ -285,13 +285,6 @@ def _numbers(x: Any, layout: AnyLayout) -> Array:
             f"{type(x).__name__} with other content",
             "pass numbers, a list of arrays, a pandas frame or a dict of columns",
         ) from None
-
-
-def as_floats(array: NDArray[Any]) -> Array:
-    """A float64 array of its own; what a numpy mask hides is NaN, never the number behind it."""
-    values = np.array(array, dtype=np.float64)
-    values[np.ma.getmaskarray(array)] = np.nan
-    return values
 
 
 def _renamed(frame: Any, layout: Matrix) -> tuple[Any, tuple[str, ...]]:

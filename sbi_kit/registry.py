@@ -94,23 +94,14 @@ def expect_simulator(model: Any, what: str = "the simulator") -> contracts.Simul
     Raises:
         BadType: It is a class, or something is missing or of another kind; the message says what.
     """
-    if inspect.isclass(model):
-        raise BadType(
-            f"{what} as an object", f"the class {model.__name__}", f"pass {model.__name__}()"
-        )
+    _expect_object(model, what)
     if is_generator(model):
         raise BadType(
             f"{what} to have parameters to infer",
             "a generator of labelled data, which has none",
             "load it with load_generator, or write its data with sbi-kit generate",
         )
-    missing = [part for part in ("prior", "data", "simulate") if not hasattr(model, part)]
-    if missing:
-        raise BadType(
-            f"{what} to have prior, data and simulate",
-            f"{type(model).__name__} without {' and '.join(missing)}",
-            f"add {' and '.join(missing)}",
-        )
+    _expect_parts(model, what, "prior", "data", "simulate")
     if not isinstance(model.prior, contracts.Prior):
         raise BadType(
             f"prior of {what} as sbi_kit.Prior",
@@ -144,23 +135,14 @@ def expect_generator(model: Any, what: str = "the generator") -> contracts.DataG
     Raises:
         BadType: It is a class or a simulator, or something is missing; the message says what.
     """
-    if inspect.isclass(model):
-        raise BadType(
-            f"{what} as an object", f"the class {model.__name__}", f"pass {model.__name__}()"
-        )
+    _expect_object(model, what)
     if hasattr(model, "simulate") and not hasattr(model, "generate"):
         raise BadType(
             f"{what} to generate labelled data",
             "a simulator, whose parameters are to be inferred",
             "load it with load_simulator, or write its data with sbi-kit simulate",
         )
-    missing = [part for part in ("features", "targets", "generate") if not hasattr(model, part)]
-    if missing:
-        raise BadType(
-            f"{what} to have features, targets and generate",
-            f"{type(model).__name__} without {' and '.join(missing)}",
-            f"add {' and '.join(missing)}",
-        )
+    _expect_parts(model, what, "features", "targets", "generate")
     if not callable(model.generate):
         raise BadType(
             f"generate of {what} as a function",
@@ -169,6 +151,23 @@ def expect_generator(model: Any, what: str = "the generator") -> contracts.DataG
         )
     checked: contracts.DataGenerator = model
     return checked
+
+
+def _expect_object(model: Any, what: str) -> None:
+    if inspect.isclass(model):
+        raise BadType(
+            f"{what} as an object", f"the class {model.__name__}", f"pass {model.__name__}()"
+        )
+
+
+def _expect_parts(model: Any, what: str, *parts: str) -> None:
+    missing = [part for part in parts if not hasattr(model, part)]
+    if missing:
+        raise BadType(
+            f"{what} to have {', '.join(parts[:-1])} and {parts[-1]}",
+            f"{type(model).__name__} without {' and '.join(missing)}",
+            f"add {' and '.join(missing)}",
+        )
 
 
 def _load(kind: str, name: str, settings: Mapping[str, Any] | None) -> tuple[Any, str]:

@@ -41,6 +41,7 @@ from sbi_kit.checks import (
     BadType,
     BadValue,
     expect_array,
+    expect_features,
     expect_finite,
     expect_integer,
     expect_number,
@@ -407,9 +408,7 @@ class Housing:
             BadType, BadValue: A column is absent, or a value missing, a text that is unknown or no
                 finite number; the message names it.
         """
-        absent = [name for name in self._parts if name not in frame]
-        if absent:
-            raise BadValue("a frame with the features", f"none of {', '.join(absent)}", "add them")
+        expect_features(frame, self._parts)
         index = np.zeros(len(frame))
         for name, part in self._parts.items():
             levels = self._features[name].levels

@@ -25,7 +25,14 @@ from typing import Any
 import numpy as np
 from scipy.special import gammaln, xlogy
 
-from sbi_kit.checks import BadValue, expect_integer, expect_number, expect_rng, expect_theta
+from sbi_kit.checks import (
+    BadValue,
+    expect_integer,
+    expect_number,
+    expect_pairing,
+    expect_rng,
+    expect_theta,
+)
 from sbi_kit.contracts import Array
 from sbi_kit.data import Series, read
 from sbi_kit.prior import Exponential, Prior, TruncatedNormal
@@ -222,12 +229,7 @@ class Influenza:
             bad = counts[(counts < 0) | (counts % 1 != 0)][0]
             raise BadValue("whole counts >= 0 in column 'in_bed'", f"{bad:g}", "pass raw counts")
         mean = self.infected(theta, counts.shape[1])  # (b, n)
-        if len(datasets) not in (1, len(mean)):
-            raise BadValue(
-                f"1 or {len(mean)} datasets for {len(mean)} rows of theta",
-                str(len(datasets)),
-                "pass one dataset, or one per row",
-            )
+        expect_pairing(len(datasets), len(mean))
         terms = _log_negative_binomial(counts, mean, np.asarray(theta, dtype=np.float64)[:, 2:])
         total: Array = np.where(datasets.mask, terms, 0.0).sum(axis=1)
         return total

@@ -32,6 +32,7 @@ from scipy.special import ndtr
 from sbi_kit.checks import (
     BadValue,
     expect_array,
+    expect_features,
     expect_finite,
     expect_integer,
     expect_number,
@@ -171,9 +172,7 @@ class Kryptonite:
                 it.
         """
         told = [x for x, role in zip(self.features, self.roles, strict=True) if role != "uniform"]
-        absent = [x for x in told if x not in frame]
-        if absent:
-            raise BadValue("a frame with the features", f"none of {', '.join(absent)}", "add them")
+        expect_features(frame, told)
         do = "pass rows without missing values"
         values = expect_array("features", frame[told].to_numpy(), ("rows", len(told)), do=do)
         read = expect_finite("features", values, told, do=do) > 0.5

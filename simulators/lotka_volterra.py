@@ -45,6 +45,7 @@ from sbi_kit.checks import (
     BadValue,
     expect_integer,
     expect_number,
+    expect_pairing,
     expect_rng,
     expect_theta,
 )
@@ -211,12 +212,7 @@ class LotkaVolterra:
             got = f"{pelts[pelts <= 0][0]:g}"
             raise BadValue("counts of pelts > 0", got, "leave out the years before or after it")
         mean = self._log_populations(theta, pelts.shape[1])  # (b, n, 2)
-        if len(datasets) not in (1, len(mean)):
-            raise BadValue(
-                f"1 or {len(mean)} datasets for {len(mean)} rows of theta",
-                str(len(datasets)),
-                "pass one dataset, or one per row",
-            )
+        expect_pairing(len(datasets), len(mean))
         sigma = np.asarray(theta, dtype=np.float64)[:, None, 6:]  # (b, 1, 2)
         y = np.log(pelts)
         with np.errstate(over="ignore"):  # a sigma near zero makes other data impossible

@@ -34,6 +34,7 @@ from sbi_kit.checks import (
     BadValue,
     expect_integer,
     expect_number,
+    expect_pairing,
     expect_rng,
     expect_theta,
 )
@@ -159,12 +160,7 @@ class SIR:
         """
         beta, gamma = self._expect_theta(theta).T
         paths = self._paths(x)
-        if len(paths.exposed) not in (1, len(beta)):
-            raise BadValue(
-                f"1 or {len(beta)} datasets for {len(beta)} rows of theta",
-                str(len(paths.exposed)),
-                "pass one dataset, or one per row",
-            )
+        expect_pairing(len(paths.exposed), len(beta))
         shape = (len(paths.exposed), -1)
         return paths.log_likelihood(beta.reshape(shape), gamma.reshape(shape)).ravel()
 
