@@ -45,6 +45,7 @@ def fit(
     *,
     seed: int,
     summary: str | None = None,
+    coupling: str = "spline",
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float = 3e-3,
@@ -52,7 +53,7 @@ def fit(
     validation_share: float = 0.1,
     width: int = 128,
     hidden: int = 64,
-    blocks: int = 6,
+    blocks: int = 3,
     bad_share: float = 0.2,
     checkpoint: str | PathLike[str] | None = None,
     progress: Progress | None = None,
@@ -64,6 +65,7 @@ def fit(
         seed: Seed of the split, the weights and the order of batches; same seed, same posterior.
         summary: "identity", "deep_set", "two_way", "gru" or "lstm"; None takes what suits the
             layout.
+        coupling: How a coupling of the flow bends parameters: "spline", or "affine".
         epochs: Passes through the training rows at most; None makes it 12, but 2,000 steps at
             least and 5,000 at most. Training stops earlier where validation stops improving.
         batch_size: Simulations per step; None makes it a fortieth of the bank, from 32 to 256.
@@ -115,6 +117,7 @@ def fit(
         parameters=len(bank.prior.names),
         longest=bank.data.n_range[1],
         columns=len(bank.data.columns) if isinstance(bank.data, Matrix) else 1,
+        coupling=coupling,
         width=width,
         hidden=hidden,
         blocks=blocks,

@@ -16,24 +16,21 @@ matrix product (the projection), and broadcast over draws.
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
 import torch
 from nflows.distributions.normal import StandardNormal
 from nflows.flows.base import Flow
 from nflows.transforms.base import Transform
-from nflows.transforms.splines.rational_quadratic import (
-    DEFAULT_MIN_DERIVATIVE,
-    unconstrained_rational_quadratic_spline,
-)
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sbi_kit.spline import PARAMETERS, inverse_spline, spline
+
 _CLAMP = 1.9  # |log scale| of one coupling, as in the 2019 paper
 _STEEPEST = 15.0  # |log scale| of the triangular step: three million times narrower than the prior
-_BINS = 16
-_TAIL = 5.0  # z beyond which the spline is the identity
-_UNIT_SLOPE = math.log(math.exp(1 - DEFAULT_MIN_DERIVATIVE) - 1)  # what nflows makes a slope of 1
 
 
 class TriangularAffine(Transform):  # type: ignore[misc]  # nflows is untyped
@@ -74,73 +71,85 @@ class TriangularAffine(Transform):  # type: ignore[misc]  # nflows is untyped
         return mean, log_scale.clamp(-_STEEPEST, _STEEPEST), lower
 
 
-class AffineCoupling(Transform):  # type: ignore[misc]
-    """Permute, then scale and shift the second half given the first, and the first given that."""
+@dataclass(frozen=True)
+class Bend:
+    """A monotone map of numbers (b, draws, m), with what it takes per number (..., m, parameters)."""
+
+    parameters: int
+    forward: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    inverse: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def _affine(x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+    log_scale, shift = _clamped(parameters)
+    return x * log_scale.exp() + shift, log_scale
+
+
+def _inverse_affine(y: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+    log_scale, shift = _clamped(parameters)
+    return (y - shift) * (-log_scale).exp(), -log_scale
+
+
+def _clamped(parameters: Tensor) -> tuple[Tensor, Tensor]:
+    """Log scales, softly clamped, and shifts."""
+    log_scale, shift = parameters.unbind(-1)
+    return _CLAMP * torch.tanh(log_scale / _CLAMP), shift
+
+
+BENDS = {
+    "affine": Bend(2, _affine, _inverse_affine),
+    "spline": Bend(PARAMETERS, spline, inverse_spline),
+}
+
+
+class Coupling(Transform):  # type: ignore[misc]
+    """Permute, then bend the second half given the first, and the first given that."""
 
     permutation: Tensor
     restore: Tensor
 
-    def __init__(self, d: int, hidden: int) -> None:
+    def __init__(self, d: int, hidden: int, bend: Bend) -> None:
         super().__init__()
         self.first, self.second = d // 2, d - d // 2
         self.context_size = 2 * hidden
+        self.bend = bend
         permutation = torch.randperm(d)
         self.register_buffer("permutation", permutation)
         self.register_buffer("restore", torch.argsort(permutation))
-        self.of_second = _Conditioner(self.first, hidden, self.second)
-        self.of_first = _Conditioner(self.second, hidden, self.first)
+        self.of_second = _Conditioner(self.first, hidden, (self.second, bend.parameters))
+        self.of_first = _Conditioner(self.second, hidden, (self.first, bend.parameters))
 
     def forward(self, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         one, two = context.chunk(2, dim=-1)
         a, b = inputs[..., self.permutation].split([self.first, self.second], dim=-1)
-        log_scale_b, shift_b = self.of_second(a, one)
-        b = b * log_scale_b.exp() + shift_b
-        log_scale_a, shift_a = self.of_first(b, two)
-        a = a * log_scale_a.exp() + shift_a
-        return torch.cat([a, b], dim=-1), log_scale_a.sum(-1) + log_scale_b.sum(-1)
+        b, log_slope_b = self.bend.forward(b, self.of_second(a, one))
+        a, log_slope_a = self.bend.forward(a, self.of_first(b, two))
+        return torch.cat([a, b], dim=-1), log_slope_a.sum(-1) + log_slope_b.sum(-1)
 
     def inverse(self, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         one, two = context.chunk(2, dim=-1)
         a, b = inputs.split([self.first, self.second], dim=-1)
-        log_scale_a, shift_a = self.of_first(b, two)
-        a = (a - shift_a) * (-log_scale_a).exp()
-        log_scale_b, shift_b = self.of_second(a, one)
-        b = (b - shift_b) * (-log_scale_b).exp()
+        a, log_slope_a = self.bend.inverse(a, self.of_first(b, two))
+        b, log_slope_b = self.bend.inverse(b, self.of_second(a, one))
         outputs = torch.cat([a, b], dim=-1)[..., self.restore]
-        return outputs, -log_scale_a.sum(-1) - log_scale_b.sum(-1)
+        return outputs, log_slope_a.sum(-1) + log_slope_b.sum(-1)
 
 
-class Spline(Transform):  # type: ignore[misc]
-    """Monotone rational-quadratic spline of each component, its knots from the context.
-
-    A context of zeros gives the identity.
-    """
+class Elementwise(Transform):  # type: ignore[misc]
+    """Spline of each component, its parameters from the context; zeros give the identity."""
 
     def __init__(self, d: int) -> None:
         super().__init__()
         self.d = d
-        self.context_size = d * (3 * _BINS - 1)
+        self.context_size = d * PARAMETERS
 
     def forward(self, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        return self._spline(inputs, context, inverse=False)
+        outputs, log_slope = spline(inputs, context.unflatten(-1, (self.d, -1)))
+        return outputs, log_slope.sum(-1)
 
     def inverse(self, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        return self._spline(inputs, context, inverse=True)
-
-    def _spline(self, inputs: Tensor, context: Tensor, *, inverse: bool) -> tuple[Tensor, Tensor]:
-        knots = context.unflatten(-1, (self.d, -1)).expand(*inputs.shape, -1)
-        # In float64: the inverse solves a quadratic, whose discriminant float32 can make negative.
-        widths, heights, slopes = knots.double().split([_BINS, _BINS, _BINS - 1], dim=-1)
-        outputs, log_det = unconstrained_rational_quadratic_spline(
-            inputs.double(),
-            widths,
-            heights,
-            slopes + _UNIT_SLOPE,
-            inverse=inverse,
-            tails="linear",
-            tail_bound=_TAIL,
-        )
-        return outputs.to(inputs.dtype), log_det.sum(-1).to(inputs.dtype)
+        outputs, log_slope = inverse_spline(inputs, context.unflatten(-1, (self.d, -1)))
+        return outputs, log_slope.sum(-1)
 
 
 class Steps(Transform):  # type: ignore[misc]
@@ -175,14 +184,15 @@ class ConditionalFlow(nn.Module):
     Args:
         d: Number of parameters.
         features: Size f of the features.
+        coupling: "affine" or "spline".
         blocks: Coupling blocks; a single parameter has a spline instead.
         hidden: Width of each coupling's network.
     """
 
-    def __init__(self, d: int, features: int, *, blocks: int, hidden: int) -> None:
+    def __init__(self, d: int, features: int, *, coupling: str, blocks: int, hidden: int) -> None:
         super().__init__()
-        bends = [AffineCoupling(d, hidden) for _ in range(blocks)] if d > 1 else [Spline(d)]
-        steps = Steps([TriangularAffine(d), *bends])
+        couplings = [Coupling(d, hidden, BENDS[coupling]) for _ in range(blocks)]
+        steps = Steps([TriangularAffine(d), *(couplings if d > 1 else [Elementwise(d)])])
         projection = nn.Linear(features, sum(steps.sizes))
         with torch.no_grad():
             # Couplings start as the identity whatever their context; the other steps at zero.
@@ -226,20 +236,21 @@ class ConditionalFlow(nn.Module):
 
 
 class _Conditioner(nn.Module):
-    """Log scales (softly clamped) and shifts of one half given the other and the context."""
+    """How one half is bent, (..., *shape), given the other half and the context."""
 
-    def __init__(self, given: int, hidden: int, moved: int) -> None:
+    def __init__(self, given: int, hidden: int, shape: tuple[int, int]) -> None:
         super().__init__()
+        self.shape = shape
         self.inner = nn.Linear(given, hidden, bias=False)  # the projection carries the bias
-        self.outer = nn.Linear(hidden, 2 * moved)
+        self.outer = nn.Linear(hidden, math.prod(shape))
         # Zero: a new coupling is the identity.
         nn.init.zeros_(self.outer.weight)
         nn.init.zeros_(self.outer.bias)
 
-    def forward(self, half: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, half: Tensor, context: Tensor) -> Tensor:
         hidden = functional.silu(self.inner(half) + context)
-        log_scale, shift = self.outer(hidden).chunk(2, dim=-1)
-        return _CLAMP * torch.tanh(log_scale / _CLAMP), shift
+        parameters: Tensor = self.outer(hidden)
+        return parameters.unflatten(-1, self.shape)
 
 
 def _times(matrix: Tensor, vectors: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sbi_kit.checks import BadValue, expect_integer, expect_name
-from sbi_kit.flow import ConditionalFlow
+from sbi_kit.flow import BENDS, ConditionalFlow
 from sbi_kit.summary import SUMMARIES
 from sbi_kit.summary.gated import GatedBlock
 
@@ -27,6 +27,7 @@ class Architecture:
         parameters: Number d of parameters.
         longest: Largest number of observations to expect.
         columns: Columns of a matrix, each of which has inputs / columns of the inputs; else 1.
+        coupling: How a coupling bends one half of the parameters, "affine" or "spline".
         width: Size of the features.
         hidden: Width of the summary's inner network and of each coupling's.
         trunk: Residual layers between summary and flow.
@@ -38,15 +39,17 @@ class Architecture:
     parameters: int
     longest: int
     columns: int = 1
+    coupling: str = "spline"
     width: int = 128
     hidden: int = 64
     trunk: int = 3
-    blocks: int = 6
+    blocks: int = 3
 
     def __post_init__(self) -> None:
         expect_name("summary network", self.summary, SUMMARIES)
+        expect_name("coupling", self.coupling, BENDS)
         for name, value in asdict(self).items():
-            if name != "summary":
+            if name not in ("summary", "coupling"):
                 most = _DEEPEST if name in ("trunk", "blocks") else _WIDEST
                 expect_integer(name, value, low=1, high=most)
         if self.inputs % self.columns:
@@ -64,7 +67,11 @@ class Network(nn.Module):
         )
         self.trunk = nn.Sequential(*(GatedBlock(sizes.width) for _ in range(sizes.trunk)))
         self.flow = ConditionalFlow(
-            sizes.parameters, sizes.width, blocks=sizes.blocks, hidden=sizes.hidden
+            sizes.parameters,
+            sizes.width,
+            coupling=sizes.coupling,
+            blocks=sizes.blocks,
+            hidden=sizes.hidden,
         )
 
     def forward(self, u: Tensor, x: Tensor, n: Tensor) -> Tensor:
