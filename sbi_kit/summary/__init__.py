@@ -10,9 +10,11 @@ from collections.abc import Callable
 from torch import nn
 
 from sbi_kit.data import AnyLayout, Exchangeable, Matrix, Vector
+from sbi_kit.summary.convolution import Convolution
 from sbi_kit.summary.deep_set import DeepSet
 from sbi_kit.summary.identity import Identity
-from sbi_kit.summary.recurrent import CELLS, Recurrent
+from sbi_kit.summary.recurrent import Recurrent
+from sbi_kit.summary.set_transformer import SetTransformer
 from sbi_kit.summary.two_way import TwoWay
 
 _SHORT = 32  # numbers of a fixed-size series that are better seen at once than one by one
@@ -32,10 +34,16 @@ SUMMARIES: dict[str, Callable[[int, int, int, int, int], nn.Module]] = {
     "deep_set": lambda inputs, width, hidden, longest, columns: DeepSet(  # noqa: ARG005
         inputs, width, hidden=hidden
     ),
+    "set_transformer": lambda inputs, width, hidden, longest, columns: SetTransformer(  # noqa: ARG005
+        inputs, width, hidden=hidden
+    ),
     "two_way": lambda inputs, width, hidden, longest, columns: TwoWay(  # noqa: ARG005
         inputs, width, hidden=hidden, columns=columns
     ),
-    **{cell: _recurrent(cell) for cell in CELLS},
+    "convolution": lambda inputs, width, hidden, longest, columns: Convolution(  # noqa: ARG005
+        inputs, width, hidden=hidden, longest=longest
+    ),
+    **{cell: _recurrent(cell) for cell in ("gru", "lstm")},
 }
 
 

@@ -1,9 +1,8 @@
-"""Recurrent summary of a time series: GRU or LSTM over a convolution that shortens it.
+"""Recurrent summary of a time series: GRU or LSTM, both ways, over a convolution that shortens it.
 
-A strided gated convolution turns a long series into at most 64 steps, its products
-seeing neighbouring time points together; a GRU (Cho et al. 2014, arXiv:1406.1078) or LSTM
-(Hochreiter & Schmidhuber 1997) reads these. The features are its last state, the mean of its states
-over time, and log n.
+A strided gated convolution turns a long series into at most 64 steps, its products seeing
+neighbouring time points together; two cells read these, one from the beginning and one from the
+end. The features are the last state of each, the mean of their states over time, and log n.
 """
 
 import math
@@ -11,11 +10,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sbi_kit.summary.gated import gated
-from sbi_kit.summary.ragged import log_size, mask_of, mean_over
+from sbi_kit.summary.cells import Cell
+from sbi_kit.summary.ragged import log_size, mask_of
+from sbi_kit.summary.windows import Windows
 
 _STEPS = 64  # recurrent steps for the longest series
-CELLS = {"gru": nn.GRU, "lstm": nn.LSTM}
 
 
 class Recurrent(nn.Module):
@@ -25,28 +24,24 @@ class Recurrent(nn.Module):
         inputs: Size of one time point.
         width: Size of the features.
         cell: "gru" or "lstm".
-        hidden: Width of convolution and cell.
+        hidden: Width of convolution and cells.
         longest: The longest series to expect, which sets the stride.
     """
 
     def __init__(self, inputs: int, width: int, *, cell: str, hidden: int, longest: int) -> None:
         super().__init__()
-        self.stride = math.ceil(longest / _STEPS)
-        # One more channel says which time points exist, so that the end of the series is no zero.
-        self.convolution = nn.Conv1d(
-            inputs + 1, 2 * hidden, 2 * self.stride + 1, stride=self.stride, padding=self.stride
-        )
-        self.cell = CELLS[cell](hidden, hidden, batch_first=True)
-        self.mix = nn.Linear(2 * hidden + 1, width)
+        self.windows = Windows(inputs, hidden, stride=math.ceil(longest / _STEPS))
+        self.forwards = Cell(hidden, hidden, kind=cell, backwards=False)
+        self.backwards = Cell(hidden, hidden, kind=cell, backwards=True)
+        self.mix = nn.Linear(4 * hidden + 1, width)
 
     def forward(self, x: Tensor, n: Tensor) -> Tensor:
-        mask = mask_of(x, n)[..., None]  # (b, n, 1)
-        channels = torch.cat([x.masked_fill(~mask, 0.0), mask.to(x.dtype)], dim=-1)
-        windows = gated(self.convolution(channels.mT).mT)  # (b, steps, hidden)
-        steps = torch.div(n - 1, self.stride, rounding_mode="floor") + 1  # (b,)
-        states = self.cell(windows)[0]  # (b, steps, hidden)
-        last = states.gather(1, (steps - 1)[:, None, None].expand(-1, 1, states.shape[-1]))[:, 0]
-        # The cell reads forwards, so states up to `steps` know nothing of the padding after them.
-        parts = [last, mean_over(states, steps), log_size(x, n)]
-        features: Tensor = self.mix(torch.cat(parts, dim=-1))
+        windows, steps = self.windows(x, n)
+        alive = mask_of(windows, steps).T.to(x.dtype).contiguous()  # (steps, b)
+        series = windows.transpose(0, 1).contiguous()  # (steps, b, hidden)
+        there, back = self.forwards(series, alive), self.backwards(series, alive)
+        last = there.gather(0, (steps - 1).expand(1, *there.shape[1:]))[0]  # (hidden, b)
+        # States are zero after the end, so their sum is over the series alone.
+        parts = [last, back[0], there.sum(0) / steps, back.sum(0) / steps]
+        features: Tensor = self.mix(torch.cat([torch.cat(parts).T, log_size(x, n)], dim=-1))
         return features
