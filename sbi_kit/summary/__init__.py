@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from sbi_kit.data import AnyLayout, Exchangeable, Matrix, Vector
+from sbi_kit.data import AnyLayout, Exchangeable, Matrix, Series, Vector
 from sbi_kit.summary.convolution import Convolution
 from sbi_kit.summary.deep_set import DeepSet
 from sbi_kit.summary.identity import Identity
@@ -45,6 +45,9 @@ SUMMARIES: dict[str, Callable[[int, int, int, int, int], nn.Module]] = {
     ),
     **{cell: _recurrent(cell) for cell in ("gru", "lstm")},
 }
+
+# What some make no sense without: columns alike, or an order.
+NEEDED: dict[str, type] = {"two_way": Matrix, "convolution": Series, "gru": Series, "lstm": Series}
 
 
 def default_summary(layout: AnyLayout) -> str:
