@@ -62,8 +62,8 @@ def fit(
     Args:
         bank: The simulations.
         seed: Seed of the split, the weights and the order of batches; same seed, same posterior.
-        summary: "identity", "deep_set", "set_transformer", "two_way", "convolution", "gru" or
-            "lstm"; None takes what suits the layout.
+        summary: "identity", "deep_set", "set_transformer", "two_way", "convolution", "gru",
+            "gru_both_ways" or "lstm"; None takes what suits the layout.
         epochs: Passes through the training rows at most; None makes it 12, but 2,000 steps at
             least and 5,000 at most. Training stops earlier where validation stops improving.
         batch_size: Simulations per step; None makes it a fortieth of the bank, from 32 to 256.

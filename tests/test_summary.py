@@ -9,14 +9,16 @@ from sbi_kit.data import Exchangeable, Matrix, Series, Vector
 from sbi_kit.network import Architecture, build_network, shapes_of
 from sbi_kit.summary import SUMMARIES, default_summary
 from sbi_kit.summary.cells import Cell
+from sbi_kit.summary.convolution import Halving
 from sbi_kit.summary.gated import Gated, GatedBlock
 from sbi_kit.summary.ragged import log_size, mask_of, mean_over
 from sbi_kit.summary.standardize import Standardizer, constant_columns, fit_standardizer
+from sbi_kit.summary.windows import Windows
 
 WIDTH, INPUTS = 5, 3
 RAGGED = [name for name in SUMMARIES if name != "identity"]
 SETS = ["deep_set", "set_transformer", "two_way"]
-ORDERED = ["convolution", "gru", "lstm"]
+ORDERED = ["convolution", "gru", "gru_both_ways", "lstm"]
 LONGEST = (20, 300)  # a stride of 1 and of 5
 
 
@@ -316,6 +318,25 @@ def test_gradients_of_cells_are_differences(kind, backwards):
         return torch.func.functional_call(cell, dict(zip(names, weights, strict=True)), (x, alive))
 
     assert torch.autograd.gradcheck(states, (x, *cell.parameters()))
+
+
+def test_a_new_halving_level_takes_the_means_of_pairs():
+    x, n = torch.randn(2, 5, 4, dtype=torch.float64), torch.tensor([5, 3])
+    means, half = Halving(4).double()(x, n)
+    assert half.tolist() == [3, 2]
+    close(means[0], torch.stack([x[0, :2].mean(0), x[0, 2:4].mean(0), x[0, 4]]))
+    close(means[1, :2], torch.stack([x[1, :2].mean(0), x[1, 2]]))
+
+
+def test_windows_see_as_far_to_the_left_as_to_the_right():
+    layer = Windows(1, 1, stride=2).double()
+    x = torch.randn(1, 8, 1, dtype=torch.float64, requires_grad=True)
+    features, steps = layer(x, torch.tensor([7]))
+    assert features.shape == (1, 4, 1)
+    assert steps.tolist() == [4]
+    seen = [torch.autograd.grad(y, x, retain_graph=True)[0].flatten() != 0 for y in features[0]]
+    spans = [mask.nonzero().flatten().tolist() for mask in seen]
+    assert spans == [[0, 1, 2], [0, 1, 2, 3, 4], [2, 3, 4, 5, 6], [4, 5, 6]]
 
 
 def test_a_new_residual_block_is_the_identity():

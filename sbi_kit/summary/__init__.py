@@ -20,9 +20,9 @@ from sbi_kit.summary.two_way import TwoWay
 _SHORT = 32  # numbers of a fixed-size series that are better seen at once than one by one
 
 
-def _recurrent(cell: str) -> Callable[..., nn.Module]:
+def _recurrent(cell: str, *, both_ways: bool) -> Callable[..., nn.Module]:
     return lambda inputs, width, hidden, longest, columns: Recurrent(  # noqa: ARG005
-        inputs, width, cell=cell, hidden=hidden, longest=longest
+        inputs, width, cell=cell, hidden=hidden, longest=longest, both_ways=both_ways
     )
 
 
@@ -43,11 +43,16 @@ SUMMARIES: dict[str, Callable[[int, int, int, int, int], nn.Module]] = {
     "convolution": lambda inputs, width, hidden, longest, columns: Convolution(  # noqa: ARG005
         inputs, width, hidden=hidden, longest=longest
     ),
-    **{cell: _recurrent(cell) for cell in ("gru", "lstm")},
+    "gru": _recurrent("gru", both_ways=False),
+    "gru_both_ways": _recurrent("gru", both_ways=True),
+    "lstm": _recurrent("lstm", both_ways=False),
 }
 
 # What some make no sense without: columns alike, or an order.
-NEEDED: dict[str, type] = {"two_way": Matrix, "convolution": Series, "gru": Series, "lstm": Series}
+NEEDED: dict[str, type] = {
+    "two_way": Matrix,
+    **dict.fromkeys(("convolution", "gru", "gru_both_ways", "lstm"), Series),
+}
 
 
 def default_summary(layout: AnyLayout) -> str:

@@ -18,7 +18,7 @@ from sbi_kit.summary.ragged import log_size, mask_of, mean_over
 from sbi_kit.summary.windows import Windows
 
 _STEPS = 64  # steps of the first level for the longest series
-_DEEPEST = 4  # residual levels; one less where they would have nothing left to halve
+_DEEPEST = 4  # residual levels, fewer where a series is soon one step
 
 
 class Convolution(nn.Module):
@@ -36,7 +36,7 @@ class Convolution(nn.Module):
         stride = math.ceil(longest / _STEPS)
         levels = min(_DEEPEST, max(1, math.ceil(math.log2(longest / stride))))
         self.windows = Windows(inputs, hidden, stride=stride)
-        self.levels = nn.ModuleList(_Halving(hidden) for _ in range(levels))
+        self.levels = nn.ModuleList(Halving(hidden) for _ in range(levels))
         self.mix = nn.Linear(2 * hidden * (levels + 1) + 1, width)
 
     def forward(self, x: Tensor, n: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ class Convolution(nn.Module):
         return features
 
 
-class _Halving(nn.Module):
+class Halving(nn.Module):
     """A residual level, (b, n, width) to (b, ⌈n / 2⌉, width); new, it takes the means of pairs."""
 
     def __init__(self, width: int) -> None:

@@ -1,8 +1,9 @@
-"""Recurrent summary of a time series: GRU or LSTM, both ways, over a convolution that shortens it.
+"""Recurrent summary of a time series: GRU or LSTM over a convolution that shortens it.
 
 A strided gated convolution turns a long series into at most 64 steps, its products seeing
-neighbouring time points together; two cells read these, one from the beginning and one from the
-end. The features are the last state of each, the mean of their states over time, and log n.
+neighbouring time points together; a cell reads these forwards, or two of half the size read them
+both ways. The features are the last state of each cell, the mean of its states over time, and
+log n.
 """
 
 import math
@@ -24,24 +25,39 @@ class Recurrent(nn.Module):
         inputs: Size of one time point.
         width: Size of the features.
         cell: "gru" or "lstm".
-        hidden: Width of convolution and cells.
+        hidden: Width of the convolution, and of all cells together.
         longest: The longest series to expect, which sets the stride.
+        both_ways: Read the series backwards too, from its own end.
     """
 
-    def __init__(self, inputs: int, width: int, *, cell: str, hidden: int, longest: int) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        width: int,
+        *,
+        cell: str,
+        hidden: int,
+        longest: int,
+        both_ways: bool,
+    ) -> None:
         super().__init__()
         self.windows = Windows(inputs, hidden, stride=math.ceil(longest / _STEPS))
-        self.forwards = Cell(hidden, hidden, kind=cell, backwards=False)
-        self.backwards = Cell(hidden, hidden, kind=cell, backwards=True)
-        self.mix = nn.Linear(4 * hidden + 1, width)
+        directions = (False, True) if both_ways else (False,)
+        state = max(1, hidden // len(directions))
+        self.cells = nn.ModuleList(
+            Cell(hidden, state, kind=cell, backwards=backwards) for backwards in directions
+        )
+        self.mix = nn.Linear(2 * state * len(directions) + 1, width)
 
     def forward(self, x: Tensor, n: Tensor) -> Tensor:
         windows, steps = self.windows(x, n)
         alive = mask_of(windows, steps).T.to(x.dtype).contiguous()  # (steps, b)
         series = windows.transpose(0, 1).contiguous()  # (steps, b, hidden)
-        there, back = self.forwards(series, alive), self.backwards(series, alive)
-        last = there.gather(0, (steps - 1).expand(1, *there.shape[1:]))[0]  # (hidden, b)
-        # States are zero after the end, so their sum is over the series alone.
-        parts = [last, back[0], there.sum(0) / steps, back.sum(0) / steps]
+        parts = []
+        for cell in self.cells:
+            states = cell(series, alive)  # (steps, state, b)
+            last = torch.zeros_like(steps) if cell.backwards else steps - 1
+            # States are zero after the end, so their sum is over the series alone.
+            parts += [states.gather(0, last.expand(1, *states.shape[1:]))[0], states.sum(0) / steps]
         features: Tensor = self.mix(torch.cat([torch.cat(parts).T, log_size(x, n)], dim=-1))
         return features
