@@ -30,7 +30,7 @@ from sbi_kit.familiarity import fit_familiarity
 from sbi_kit.network import Architecture, build_network
 from sbi_kit.neural import NeuralPosterior
 from sbi_kit.seeds import numpy_stream, torch_seed
-from sbi_kit.summary import SUMMARIES, default_summary
+from sbi_kit.summary import NEEDED, SUMMARIES, default_summary
 from sbi_kit.summary.standardize import Standardizer, constant_columns, fit_standardizer
 from sbi_kit.train import Progress, Recipe, State, train
 
@@ -63,8 +63,8 @@ def fit(
     Args:
         bank: The simulations.
         seed: Seed of the split, the weights and the order of batches; same seed, same posterior.
-        summary: "identity", "deep_set", "two_way", "gru" or "lstm"; None takes what suits the
-            layout.
+        summary: "identity", "deep_set", "set_transformer", "two_way", "convolution", "gru",
+            "gru_both_ways" or "lstm"; None takes what suits the layout.
         coupling: How a coupling of the flow bends parameters: "spline", or "affine".
         epochs: Passes through the training rows at most; None makes it 12, but 2,000 steps at
             least and 5,000 at most. Training stops earlier where validation stops improving.
@@ -195,8 +195,8 @@ def _expect_suitable(bank: Bank, summary: str) -> None:
     if summary == "identity" and low < high:
         wanted = "a fixed number of observations for the summary 'identity'"
         raise BadValue(wanted, f"{low} to {high}", advice)
-    if summary == "two_way" and not isinstance(bank.data, Matrix):
-        wanted = "data laid out as a Matrix for the summary 'two_way'"
+    if not isinstance(bank.data, NEEDED.get(summary, object)):
+        wanted = f"data laid out as a {NEEDED[summary].__name__} for the summary {summary!r}"
         raise BadValue(wanted, type(bank.data).__name__, advice)
 
 

@@ -13,6 +13,7 @@ import torch
 import sbi_kit as sk
 from sbi_kit.batches import BankBatches
 from sbi_kit.checks import BadType, BadValue, UnknownName
+from sbi_kit.summary import NEEDED, SUMMARIES
 from sbi_kit.summary.standardize import fit_standardizer
 
 SMALL = {"width": 16, "hidden": 16, "blocks": 2, "epochs": 6}
@@ -305,7 +306,7 @@ def test_the_identity_needs_a_fixed_size(set_bank):
         sk.fit(set_bank, seed=2, summary="identity", **SMALL)
 
 
-@pytest.mark.parametrize("summary", ["identity", "deep_set", "gru", "lstm"])
+@pytest.mark.parametrize("summary", sorted(set(SUMMARIES) - {"two_way"}))
 def test_every_summary_fits_a_fixed_series(summary):
     data = sk.Series(columns=("x", "y"), n=4)
     posterior = sk.fit(bank_of(simulate=sets, data=data), seed=2, summary=summary, **SMALL)
@@ -610,10 +611,11 @@ def test_a_matrix_gives_the_exact_posterior_of_its_mean(tmp_path):
     np.testing.assert_allclose(again, draws, rtol=0, atol=1e-4)
 
 
-def test_the_two_way_summary_needs_a_matrix(set_bank):
-    text = "laid out as a Matrix for the summary 'two_way'; got Exchangeable; choose .*'deep_set'"
+@pytest.mark.parametrize(("summary", "layout"), [(s, need.__name__) for s, need in NEEDED.items()])
+def test_a_summary_that_needs_an_order_or_columns_alike_refuses_a_set(set_bank, summary, layout):
+    text = f"laid out as a {layout} for the summary '{summary}'; got Exchangeable; choose .*'deep_"
     with pytest.raises(BadValue, match=text):
-        sk.fit(set_bank, seed=2, summary="two_way", **SMALL)
+        sk.fit(set_bank, seed=2, summary=summary, **SMALL)
 
 
 @pytest.mark.slow

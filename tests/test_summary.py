@@ -6,13 +6,19 @@ import torch
 from torch import nn
 
 from sbi_kit.data import Exchangeable, Matrix, Series, Vector
+from sbi_kit.network import Architecture, build_network, shapes_of
 from sbi_kit.summary import SUMMARIES, default_summary
+from sbi_kit.summary.cells import Cell
+from sbi_kit.summary.convolution import Halving
 from sbi_kit.summary.gated import Gated, GatedBlock
 from sbi_kit.summary.ragged import log_size, mask_of, mean_over
 from sbi_kit.summary.standardize import Standardizer, constant_columns, fit_standardizer
+from sbi_kit.summary.windows import Windows
 
 WIDTH, INPUTS = 5, 3
 RAGGED = [name for name in SUMMARIES if name != "identity"]
+SETS = ["deep_set", "set_transformer", "two_way"]
+ORDERED = ["convolution", "gru", "gru_both_ways", "lstm"]
 LONGEST = (20, 300)  # a stride of 1 and of 5
 
 
@@ -119,13 +125,61 @@ def test_one_observation_is_enough(name, longest):
     assert not torch.equal(features[0], features[1])
 
 
-def test_a_deep_set_does_not_see_the_order():
-    summary = make("deep_set")
+@pytest.mark.parametrize("longest", LONGEST)
+@pytest.mark.parametrize("name", RAGGED)
+def test_two_copies_say_more_than_one(name, longest):
+    summary = make(name, 2 * longest)
+    x, n = torch.randn(1, longest, INPUTS, dtype=torch.float64), torch.tensor([longest])
+    assert (summary(torch.cat([x, x], dim=1), 2 * n) - summary(x, n)).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("size", [1.0, 1e3])
+@pytest.mark.parametrize("name", RAGGED)
+def test_one_extreme_observation_beside_many_gives_finite_features_and_gradients(name, size):
+    summary = make(name, 500).float()
+    x, n = size * torch.randn(3, 500, INPUTS), torch.tensor([1, 500, 2])
+    x.requires_grad_()
+    features = summary(x, n)
+    features.square().sum().backward()
+    assert features.isfinite().all()
+    for tensor in (x, *summary.parameters()):
+        assert tensor.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_single_precision_gives_the_same_features(name):
+    summary = make(name)
+    x, n = batch(8, 1 if name == "identity" else 20)
+    exact = summary(x, n)
+    features = summary.float()(x.float(), n)
+    assert features.dtype == torch.float32
+    torch.testing.assert_close(features.double(), exact, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("longest", [1, *LONGEST])
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_shapes_are_known_without_making_room(name, longest):
+    sizes = Architecture(summary=name, inputs=4, parameters=2, longest=longest, columns=2)
+    weights = build_network(sizes, seed=1).state_dict()
+    assert {key: tensor.shape for key, tensor in weights.items()} == shapes_of(sizes)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_summary_of_a_set_does_not_see_the_order(name):
+    summary = make(name)
     x, n = batch(6, 20)
     shuffled = x.clone()
     for row, size in zip(shuffled, n.tolist(), strict=True):
         row[:size] = row[:size][torch.randperm(size)]
     close(summary(shuffled, n), summary(x, n))
+
+
+def test_attention_sees_which_observations_stand_together():
+    """Columns shuffled apart have the same margins; a set transformer is no mean of margins."""
+    summary = make("set_transformer")
+    x, n = torch.randn(1, 20, INPUTS, dtype=torch.float64), torch.tensor([20])
+    apart = torch.cat([x[..., :1].flip(1), x[..., 1:]], dim=-1)
+    assert (summary(x, n) - summary(apart, n)).abs().max() > 1e-3
 
 
 def test_a_two_way_summary_sees_neither_the_order_of_rows_nor_of_columns():
@@ -155,18 +209,18 @@ def test_the_views_of_a_column_stay_together():
     assert (summary(swapped, n) - summary(x, n)).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["gru", "lstm"])
-def test_a_recurrent_summary_sees_the_order(name):
+@pytest.mark.parametrize("name", ORDERED)
+def test_a_summary_of_a_series_sees_the_order(name):
     summary = make(name)
     x = torch.randn(1, 20, INPUTS, dtype=torch.float64)
     n = torch.tensor([20])
     assert (summary(x, n) - summary(x.flip(1), n)).abs().max() > 1e-3
 
 
-def test_a_long_series_is_shortened():
-    assert make("gru", 64).stride == 1
-    assert make("gru", 65).stride == 2
-    assert make("gru", 1_000).stride == 16
+@pytest.mark.parametrize("name", ORDERED)
+def test_a_long_series_is_shortened(name):
+    strides = [make(name, longest).windows.stride for longest in (64, 65, 1_000)]
+    assert strides == [1, 2, 16]
 
 
 # What the summaries are made of
@@ -202,6 +256,87 @@ def test_the_gradient_of_gated_layers_is_exact():
         nn.init.normal_(weight, std=2.0)
     x = (3 * torch.randn(5, 3, dtype=torch.float64)).requires_grad_()
     assert torch.autograd.gradcheck(layer, (x,))
+
+
+REFERENCES = {"gru": nn.GRU, "lstm": nn.LSTM}
+
+
+def reference_states(kind, cell, x, n):
+    """What torch's own layer of the cell's weights gives, series by series; (steps, hidden, b)."""
+    h = cell.of_state.shape[1]
+    layer = REFERENCES[kind](x.shape[-1], h).double()
+    of_input, of_state, bias = (w.unflatten(0, (-1, h)) for w in cell.parameters())
+    if kind == "gru":  # torch's order is r, z, c
+        candidate, reset, update, recurrent = bias[..., 0]
+        weights = {
+            "weight_ih_l0": of_input[[1, 2, 0]].flatten(0, 1),
+            "weight_hh_l0": of_state.flatten(0, 1),
+            "bias_ih_l0": torch.cat([reset, update, candidate]),
+            "bias_hh_l0": torch.cat([torch.zeros_like(reset), torch.zeros_like(reset), recurrent]),
+        }
+    else:  # torch's order is i, f, g, o
+        torchs = [0, 1, 3, 2]
+        weights = {
+            "weight_ih_l0": of_input[torchs].flatten(0, 1),
+            "weight_hh_l0": of_state[torchs].flatten(0, 1),
+            "bias_ih_l0": bias[torchs].flatten(),
+            "bias_hh_l0": torch.zeros(4 * h, dtype=x.dtype),
+        }
+    turned = (lambda series: series.flip(0)) if cell.backwards else (lambda series: series)
+    each = []
+    for i, size in enumerate(n.tolist()):
+        states = torch.func.functional_call(layer, weights, (turned(x[:size, i]),))[0]
+        each.append(nn.functional.pad(turned(states), (0, 0, 0, len(x) - size)))
+    return torch.stack(each, dim=-1)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("kind", REFERENCES)
+def test_cells_and_their_gradients_are_those_of_torchs_layers(kind, backwards):
+    cell = Cell(INPUTS, 4, kind=kind, backwards=backwards).double()
+    x = torch.randn(7, 5, INPUTS, dtype=torch.float64, requires_grad=True)
+    n = torch.tensor([7, 1, 4, 6, 7])
+    alive = (torch.arange(7)[:, None] < n).double()
+    own, reference = cell(x, alive), reference_states(kind, cell, x, n)
+    close(own, reference)
+    direction = torch.randn_like(own)
+    inputs = [x, *cell.parameters()]
+    of_own, of_reference = (torch.autograd.grad(y, inputs, direction) for y in (own, reference))
+    for gradient, expected in zip(of_own, of_reference, strict=True):
+        close(gradient, expected)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("kind", REFERENCES)
+def test_gradients_of_cells_are_differences(kind, backwards):
+    cell = Cell(2, 2, kind=kind, backwards=backwards).double()
+    x = torch.randn(4, 3, 2, dtype=torch.float64, requires_grad=True)
+    alive = (torch.arange(4)[:, None] < torch.tensor([4, 1, 2])).double()
+    names = [name for name, _ in cell.named_parameters()]
+
+    def states(x, *weights):
+        return torch.func.functional_call(cell, dict(zip(names, weights, strict=True)), (x, alive))
+
+    assert torch.autograd.gradcheck(states, (x, *cell.parameters()))
+
+
+def test_a_new_halving_level_takes_the_means_of_pairs():
+    x, n = torch.randn(2, 5, 4, dtype=torch.float64), torch.tensor([5, 3])
+    means, half = Halving(4).double()(x, n)
+    assert half.tolist() == [3, 2]
+    close(means[0], torch.stack([x[0, :2].mean(0), x[0, 2:4].mean(0), x[0, 4]]))
+    close(means[1, :2], torch.stack([x[1, :2].mean(0), x[1, 2]]))
+
+
+def test_windows_see_as_far_to_the_left_as_to_the_right():
+    layer = Windows(1, 1, stride=2).double()
+    x = torch.randn(1, 8, 1, dtype=torch.float64, requires_grad=True)
+    features, steps = layer(x, torch.tensor([7]))
+    assert features.shape == (1, 4, 1)
+    assert steps.tolist() == [4]
+    seen = [torch.autograd.grad(y, x, retain_graph=True)[0].flatten() != 0 for y in features[0]]
+    spans = [mask.nonzero().flatten().tolist() for mask in seen]
+    assert spans == [[0, 1, 2], [0, 1, 2, 3, 4], [2, 3, 4, 5, 6], [4, 5, 6]]
 
 
 def test_a_new_residual_block_is_the_identity():

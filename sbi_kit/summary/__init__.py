@@ -9,18 +9,20 @@ from collections.abc import Callable
 
 from torch import nn
 
-from sbi_kit.data import AnyLayout, Exchangeable, Matrix, Vector
+from sbi_kit.data import AnyLayout, Exchangeable, Matrix, Series, Vector
+from sbi_kit.summary.convolution import Convolution
 from sbi_kit.summary.deep_set import DeepSet
 from sbi_kit.summary.identity import Identity
-from sbi_kit.summary.recurrent import CELLS, Recurrent
+from sbi_kit.summary.recurrent import Recurrent
+from sbi_kit.summary.set_transformer import SetTransformer
 from sbi_kit.summary.two_way import TwoWay
 
 _SHORT = 32  # numbers of a fixed-size series that are better seen at once than one by one
 
 
-def _recurrent(cell: str) -> Callable[..., nn.Module]:
+def _recurrent(cell: str, *, both_ways: bool) -> Callable[..., nn.Module]:
     return lambda inputs, width, hidden, longest, columns: Recurrent(  # noqa: ARG005
-        inputs, width, cell=cell, hidden=hidden, longest=longest
+        inputs, width, cell=cell, hidden=hidden, longest=longest, both_ways=both_ways
     )
 
 
@@ -32,10 +34,24 @@ SUMMARIES: dict[str, Callable[[int, int, int, int, int], nn.Module]] = {
     "deep_set": lambda inputs, width, hidden, longest, columns: DeepSet(  # noqa: ARG005
         inputs, width, hidden=hidden
     ),
+    "set_transformer": lambda inputs, width, hidden, longest, columns: SetTransformer(  # noqa: ARG005
+        inputs, width, hidden=hidden
+    ),
     "two_way": lambda inputs, width, hidden, longest, columns: TwoWay(  # noqa: ARG005
         inputs, width, hidden=hidden, columns=columns
     ),
-    **{cell: _recurrent(cell) for cell in CELLS},
+    "convolution": lambda inputs, width, hidden, longest, columns: Convolution(  # noqa: ARG005
+        inputs, width, hidden=hidden, longest=longest
+    ),
+    "gru": _recurrent("gru", both_ways=False),
+    "gru_both_ways": _recurrent("gru", both_ways=True),
+    "lstm": _recurrent("lstm", both_ways=False),
+}
+
+# What some make no sense without: columns alike, or an order.
+NEEDED: dict[str, type] = {
+    "two_way": Matrix,
+    **dict.fromkeys(("convolution", "gru", "gru_both_ways", "lstm"), Series),
 }
 
 

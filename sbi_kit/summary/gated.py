@@ -40,8 +40,7 @@ class GatedBlock(nn.Module):
         nn.init.zeros_(self.outer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        bounded = x * torch.rsqrt(1 + x.square().mean(-1, keepdim=True))
-        residual: Tensor = self.outer(self.inner(bounded))
+        residual: Tensor = self.outer(self.inner(bounded(x)))
         return x + residual
 
 
@@ -73,3 +72,8 @@ def gated(linear: Tensor) -> Tensor:
     """Values times saturating gates, the two halves of linear (..., 2 h); shape (..., h)."""
     product: Tensor = _Gate.apply(linear)  # type: ignore[no-untyped-call]
     return product
+
+
+def bounded(x: Tensor) -> Tensor:
+    """x (..., f) scaled down where its root mean square over f is large, and only there."""
+    return x * torch.rsqrt(1 + x.square().mean(-1, keepdim=True))
