@@ -23,6 +23,7 @@ from torch import Tensor
 from sbi_kit.bank import Bank, usable_rows
 from sbi_kit.batches import BankBatches
 from sbi_kit.checks import BadType, BadValue, expect_integer, expect_name, expect_number
+from sbi_kit.context import names_of
 from sbi_kit.contracts import IntArray
 from sbi_kit.data import Matrix
 from sbi_kit.encoder import Encoder, as_rows, row_columns
@@ -109,12 +110,14 @@ def fit(
         seed=seed,
     )
     recipe = _recipe(batches.per_pass, epochs, learning_rate, patience)
+    cells = isinstance(bank.data, Matrix) and name != "identity"
     architecture = Architecture(
         summary=name,
         inputs=standardizer.features,
         parameters=len(bank.prior.names),
         longest=bank.data.n_range[1],
-        columns=len(bank.data.columns) if isinstance(bank.data, Matrix) else 1,
+        columns=len(bank.data.columns) if cells else 1,
+        context=standardizer.features_from(len(bank.data.columns)) if cells else 0,
         width=width,
         hidden=hidden,
         blocks=blocks,
@@ -209,6 +212,7 @@ def _standardise(bank: Bank, training: IntArray, summary: str) -> Standardizer:
     x = as_rows(bank.take(training[:_SAMPLE])[1], bank.data, summary)
     values = x.values[x.mask]
     constant = constant_columns(values, row_columns(bank.data, summary))
+    constant = [name for name in constant if name not in bank.header.get("context", {})]
     if constant:
         listed = ", ".join(constant[:5]) + (", ..." if len(constant) > 5 else "")
         warnings.warn(
@@ -217,7 +221,10 @@ def _standardise(bank: Bank, training: IntArray, summary: str) -> Standardizer:
             stacklevel=3,
         )
     if isinstance(bank.data, Matrix) and summary != "identity":
-        return fit_standardizer(values.reshape(-1, 1)).repeated(values.shape[1])
+        k = len(bank.data.columns)
+        cells = fit_standardizer(values[:, :k].reshape(-1, 1)).repeated(k)
+        context = values[:, k:]
+        return cells.beside(fit_standardizer(context)) if context.size else cells
     return fit_standardizer(values)
 
 
@@ -257,11 +264,14 @@ def _history(
     state: State,
 ) -> dict[str, Any]:
     """What the posterior was made of, for its file."""
+    known = bank.context[training].T
+    context = zip(names_of(bank.data), known.min(1).tolist(), known.max(1).tolist(), strict=True)
     return {
         "simulations": len(bank),
         "bank_seed": bank.seed,
         "training_rows": len(training),
         "validation_rows": len(validation),
+        "context": {name: [low, high] for name, low, high in context},
         "seed": seed,
         "batch_size": batch_size,
         **asdict(recipe),

@@ -31,12 +31,14 @@ def probe(job: Job) -> None:
     """
     n = job.model.data.n_range[0]
     for index in range(_PROBES):
-        theta = draw_theta(job.model.prior, 2, numpy_stream(job.seed, "probe", index))
+        start = numpy_stream(job.seed, "probe", index)
+        theta = draw_theta(job.model.prior, 2, start)
+        context = job.context.draw(2, start)
         results = []
         for repeat in range(2):
             rng = numpy_stream(job.seed, "probe", index, 1 + repeat)
             try:
-                output = call(job.model, theta, rng, n)
+                output = call(job.model, theta, rng, n, context)
             except Exception:
                 return  # its chunk will meet it, and say at which parameters
             results.append(expect_output(job.model, output, 2, n).copy())

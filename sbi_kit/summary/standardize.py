@@ -7,7 +7,7 @@ lose a small spread beside a large offset.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,8 @@ class Standardizer:
         unit: Where it turns from linear to logarithmic, shape (m,).
         log_center: Mean of the logarithmic view, shape (m,).
         log_scale: Standard deviation of the logarithmic view, shape (m,).
+        order: Which of these features stands where; empty if they stay as they are, first all
+            linear views, then all logarithmic ones.
     """
 
     center: Array
@@ -40,23 +42,42 @@ class Standardizer:
     unit: Array
     log_center: Array
     log_scale: Array
+    order: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     @property
     def features(self) -> int:
         """Number of features, k + m."""
-        return len(self.center) + len(self.heavy)
+        return self.features_from(0)
+
+    def features_from(self, column: int) -> int:
+        """Number of features made of this column and those after it."""
+        return len(self.center) - column + int(np.sum(self.heavy >= column))
 
     def __call__(self, values: Array) -> NDArray[np.float32]:
         """Features (..., k + m) of values (..., k)."""
         linear = (values - self.center) / self.scale
         logarithmic = np.arcsinh((values[..., self.heavy] - self.origin) / self.unit)
         logarithmic = (logarithmic - self.log_center) / self.log_scale
-        return _softened(np.concatenate([linear, logarithmic], axis=-1)).astype(np.float32)
+        features = _softened(np.concatenate([linear, logarithmic], axis=-1))
+        return (features[..., self.order] if len(self.order) else features).astype(np.float32)
 
     def repeated(self, columns: int) -> "Standardizer":
         """The map of one column, for that many alike: first all linear views, then all others."""
         parts = {name: np.repeat(array, columns) for name, array in vars(self).items()}
         return Standardizer(**{**parts, "heavy": np.arange(columns * len(self.heavy))})
+
+    def beside(self, other: "Standardizer") -> "Standardizer":
+        """The map of this one's columns and then the other's: all features of these, then those."""
+        first, second = (len(part.center) for part in (self, other))
+        parts = {
+            name: np.concatenate([mine, theirs])
+            for (name, mine), theirs in zip(vars(self).items(), vars(other).values(), strict=True)
+        }
+        parts["heavy"] = np.concatenate([self.heavy, first + other.heavy])
+        heavy = first + second + np.arange(len(parts["heavy"]))
+        split = len(self.heavy)
+        groups = [np.arange(first), heavy[:split], first + np.arange(second), heavy[split:]]
+        return Standardizer(**{**parts, "order": np.concatenate(groups)})
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The attributes by name, to be saved; `Standardizer(**arrays)` is the inverse."""
