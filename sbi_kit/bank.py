@@ -151,7 +151,7 @@ class Bank:
 
     @property
     def status(self) -> StatusArray:
-        """0 usable, 1 holds NaN or inf, 2 the simulation failed; shape (rows,)."""
+        """0 usable, 1 holds inf or an undeclared NaN, 2 the simulation failed; shape (rows,)."""
         return self._index[2]
 
     @property

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sbi_kit.checks import BadType, BadValue, as_floats, expect_array, expect_finite, show_shape
 from sbi_kit.context import ContextSource
 from sbi_kit.contracts import Array, Prior, Simulator
-from sbi_kit.data import Vector
+from sbi_kit.data import Vector, unusable
 from sbi_kit.manifest import Entry, Record, stage
 from sbi_kit.seeds import numpy_stream
 from sbi_kit.shards import FAILED, NON_FINITE, OK, Rows, StatusArray, join
@@ -167,7 +167,7 @@ def _run_chunk(job: Job, start: int, stop: int) -> _Chunk:
     except Exception as error:
         return _one_by_one(job, start, theta, n, context, error)
     values = expect_output(job.model, output, b, n)
-    status = _status(values)
+    status = _status(job, values)
     return _Chunk(_rows(theta, values, status, context), _digests(values, status), [])
 
 
@@ -192,7 +192,7 @@ def _one_by_one(
     if not failures and not job.skip_failures:
         # No row fails alone, so the batch itself is the culprit; its first row stands for it.
         return _halted(_record(job, start, (start,), theta[0], context[0], cause), cause)
-    status = np.where(failed, np.uint8(FAILED), _status(values))
+    status = np.where(failed, np.uint8(FAILED), _status(job, values))
     return _Chunk(_rows(theta, values, status, context), _digests(values, status), failures)
 
 
@@ -220,9 +220,9 @@ def _halted(record: Record, error: Exception) -> _Chunk:
     return _Chunk(None, np.zeros(0, np.uint64), [record], Halt(record, error))
 
 
-def _status(values: Array) -> StatusArray:
-    finite = np.isfinite(values).all(axis=(1, 2))
-    return np.where(finite, np.uint8(OK), np.uint8(NON_FINITE))
+def _status(job: Job, values: Array) -> StatusArray:
+    bad = unusable(values, job.model.data).any(axis=(1, 2))
+    return np.where(bad, np.uint8(NON_FINITE), np.uint8(OK))
 
 
 def _rows(theta: Array, values: Array, status: StatusArray, context: Array) -> Rows:
@@ -236,7 +236,8 @@ def _rows(theta: Array, values: Array, status: StatusArray, context: Array) -> R
 def _digests(values: Array, status: StatusArray) -> NDArray[np.uint64]:
     """64 bits of each dataset; 0 for unusable ones and for integers, which may well coincide."""
     digests = np.zeros(len(values), dtype=np.uint64)
-    telling = (status == OK) & (values != np.rint(values)).any(axis=(1, 2))
+    broken = np.isfinite(values) & (values != np.rint(values))
+    telling = (status == OK) & broken.any(axis=(1, 2))
     for i in np.flatnonzero(telling):
         digest = hashlib.blake2b(values[i].tobytes(), digest_size=8).digest()
         digests[i] = int.from_bytes(digest, "little")

@@ -54,6 +54,10 @@ class Layout(Protocol):
     def context(self) -> Prior | None:
         """Distribution of what is known of each dataset besides; None where nothing is."""
 
+    @property
+    def missing(self) -> bool | tuple[str, ...]:
+        """Names of the columns whose values may be missing, NaN; empty where none may."""
+
 
 @runtime_checkable
 class Simulator(Protocol):

@@ -7,7 +7,8 @@ hand (array, list of arrays of different length, pandas frame, dict of columns) 
 zero-padded values with the true number of observations beside them.
 
 Any layout may declare a `context`: what is known of each dataset besides its observations, with
-the distribution that it is drawn from when data are simulated.
+the distribution that it is drawn from when data are simulated. And it may let entries be `missing`:
+NaN, simulated or observed, then means "not measured".
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from sbi_kit.checks import (
     BadType,
@@ -31,7 +32,7 @@ from sbi_kit.checks import (
     show_shape,
 )
 from sbi_kit.context import expect_context, names_of, read_context
-from sbi_kit.contracts import Array, IntArray
+from sbi_kit.contracts import Array, IntArray, Layout
 from sbi_kit.prior import Prior, prior_from_dict, prior_to_dict
 
 
@@ -42,6 +43,7 @@ class Vector:
     Args:
         columns: Names of the features.
         context: Known columns beside the data, with the distribution they are simulated from.
+        missing: Columns whose values may be missing, NaN; True stands for all.
 
     >>> Vector(columns=("mean", "variance")).n_range
     (1, 1)
@@ -49,10 +51,12 @@ class Vector:
 
     columns: tuple[str, ...]
     context: Prior | None = field(default=None, kw_only=True, hash=False)
+    missing: bool | tuple[str, ...] = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", _expect_columns(self.columns))
         expect_context(self.context, self.columns)
+        object.__setattr__(self, "missing", _expect_missing(self.missing, self.columns))
 
     @property
     def n_range(self) -> tuple[int, int]:
@@ -70,6 +74,7 @@ class Exchangeable:
             size m, as independent observations are. Training then learns from parts of datasets
             too. False where an observation depends on the size of its dataset (ranks, say).
         context: Known columns beside the data, with the distribution they are simulated from.
+        missing: Columns whose values may be missing, NaN; True stands for all.
 
     >>> Exchangeable(columns=("time", "dose"), n=(20, 200)).n_range
     (20, 200)
@@ -79,12 +84,14 @@ class Exchangeable:
     n: int | tuple[int, int]
     nested: bool = True
     context: Prior | None = field(default=None, kw_only=True, hash=False)
+    missing: bool | tuple[str, ...] = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", _expect_columns(self.columns))
         object.__setattr__(self, "n", _expect_sizes(self.n))
         expect_flag("nested", self.nested)
         expect_context(self.context, self.columns)
+        object.__setattr__(self, "missing", _expect_missing(self.missing, self.columns))
 
     @property
     def n_range(self) -> tuple[int, int]:
@@ -99,6 +106,7 @@ class Series:
         columns: Names of the measured quantities.
         n: Number of time points, fixed or (smallest, largest); drawn uniformly when simulated.
         context: Known columns beside the data, with the distribution they are simulated from.
+        missing: Columns whose values may be missing, NaN; True stands for all.
 
     >>> Series(columns=("in_bed",), n=14).n_range
     (14, 14)
@@ -107,11 +115,13 @@ class Series:
     columns: tuple[str, ...]
     n: int | tuple[int, int]
     context: Prior | None = field(default=None, kw_only=True, hash=False)
+    missing: bool | tuple[str, ...] = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", _expect_columns(self.columns))
         object.__setattr__(self, "n", _expect_sizes(self.n))
         expect_context(self.context, self.columns)
+        object.__setattr__(self, "missing", _expect_missing(self.missing, self.columns))
 
     @property
     def n_range(self) -> tuple[int, int]:
@@ -132,6 +142,7 @@ class Matrix:
             nothing either: a frame of k columns is read whatever they are called.
         nested: Whether any m rows of n are distributed as a dataset of m rows; see `Exchangeable`.
         context: Known columns beside the data, with the distribution they are simulated from.
+        missing: Whether cells may be missing, NaN.
 
     >>> Matrix(columns=("gene_1", "gene_2"), n=40).n_range
     (40, 40)
@@ -142,11 +153,16 @@ class Matrix:
     columns_exchangeable: bool = True
     nested: bool = True
     context: Prior | None = field(default=None, kw_only=True, hash=False)
+    missing: bool | tuple[str, ...] = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", _expect_columns(self.columns))
         object.__setattr__(self, "n", _expect_sizes(self.n))
         expect_context(self.context, self.columns)
+        object.__setattr__(self, "missing", _expect_missing(self.missing, self.columns))
+        if self.missing not in ((), self.columns):
+            wanted, got = "missing as True or False, as all cells are alike", repr(self.missing)
+            raise BadValue(wanted, got, "let all columns be missing, or none")
         expect_flag("columns_exchangeable", self.columns_exchangeable)
         expect_flag("nested", self.nested)
 
@@ -172,9 +188,10 @@ def layout_to_dict(layout: AnyLayout) -> dict[str, Any]:
     entry["columns"] = list(layout.columns)
     if not isinstance(layout, Vector):
         entry["n"] = list(layout.n_range)
-    # Files that were written before layouts had a context do not name it.
-    context = entry.pop("context")
-    return entry if context is None else {**entry, "context": prior_to_dict(context)}
+    # Files that were written before layouts had these two do not name them.
+    context, missing = entry.pop("context"), entry.pop("missing")
+    entry |= {} if context is None else {"context": prior_to_dict(context)}
+    return entry | ({"missing": list(missing)} if missing else {})
 
 
 def layout_from_dict(entry: Mapping[str, Any]) -> AnyLayout:
@@ -188,6 +205,20 @@ def layout_from_dict(entry: Mapping[str, Any]) -> AnyLayout:
         arguments["context"] = prior_from_dict(arguments["context"])
     layout: AnyLayout = _LAYOUTS[kind](**arguments)
     return layout
+
+
+def missable(layout: Layout) -> IntArray:
+    """Places of the columns whose values may be missing."""
+    names = layout.missing if isinstance(layout.missing, tuple) else ()
+    return np.array([layout.columns.index(name) for name in names], dtype=np.int64)
+
+
+def unusable(values: Array, layout: Layout) -> NDArray[np.bool_]:
+    """Where values (..., columns) are infinite, or NaN although they may not be missing."""
+    bad = ~np.isfinite(values)
+    places = missable(layout)
+    bad[..., places] = np.isinf(values[..., places])
+    return bad
 
 
 @dataclass(frozen=True)
@@ -257,8 +288,9 @@ def read(x: Any, layout: AnyLayout, context: Mapping[str, ArrayLike] | None = No
             before those found beside the data.
 
     Raises:
-        BadValue: A column is missing, misspelt or superfluous, a set is empty, a value is NaN or
-            infinite, or the context is missing; the message names column and row.
+        BadValue: A column is missing, misspelt or superfluous, a set is empty, a value is infinite
+            or is NaN where the layout lets nothing be missing, or there is no context; the message
+            names column and row.
         BadType: The data hold something other than numbers.
         UnknownName: The layout declares no such context.
 
@@ -281,7 +313,11 @@ def read(x: Any, layout: AnyLayout, context: Mapping[str, ArrayLike] | None = No
         where = "the observed data" if len(tables) == 1 else f"dataset {index} of the observed data"
         if len(table) == 0:
             raise BadValue(_form(layout), "an empty set", f"leave out {where} or fill it")
-        expect_finite(where, table, layout.columns, do="remove or impute it before inference")
+        bad = np.where(unusable(table, layout), table, 0.0)
+        advice = "remove or impute it before inference"
+        if np.isnan(bad).any():
+            advice += ", or train with a layout that has missing=True"
+        expect_finite(where, bad, layout.columns, do=advice)
     return stack(tables, read_context(context, beside, layout))
 
 
@@ -471,6 +507,18 @@ def _expect_columns(columns: Iterable[str]) -> tuple[str, ...]:
             "columns as distinct non-empty names", repr(columns), "name each column once"
         )
     return names
+
+
+def _expect_missing(missing: object, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of the columns that may be missing, in the layout's order."""
+    if isinstance(missing, bool):
+        return columns if missing else ()
+    names = (missing,) if isinstance(missing, str) else missing
+    if not isinstance(names, (tuple, list)):
+        raise BadType("missing as True, False or names of columns", repr(missing), "pass a tuple")
+    for name in names:
+        expect_name("column that may be missing", name, columns)
+    return tuple(name for name in columns if name in names)
 
 
 def _expect_sizes(n: object) -> int | tuple[int, int]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from sbi_kit.checks import BadValue
 from sbi_kit.context import names_of
 from sbi_kit.contracts import Array, IntArray
-from sbi_kit.data import AnyLayout, Datasets, Vector
+from sbi_kit.data import AnyLayout, Datasets, Vector, missable
 from sbi_kit.network import Network
 from sbi_kit.summary.standardize import Standardizer
 
@@ -85,6 +85,15 @@ def row_columns(layout: AnyLayout, summary: str) -> list[str]:
     if summary == "identity" and not isinstance(layout, Vector):
         names = [f"{name}[{i}]" for i in range(layout.n_range[1]) for name in names]
     return [*names, *names_of(layout)]
+
+
+def row_missable(layout: AnyLayout, summary: str) -> IntArray:
+    """Places of the columns of what `as_rows` returns whose values may be missing."""
+    places = missable(layout)
+    if summary != "identity" or isinstance(layout, Vector):
+        return places
+    starts = len(layout.columns) * np.arange(layout.n_range[1])
+    return (starts[:, None] + places).ravel()
 
 
 def _with_context(values: Array, n: IntArray, context: Array) -> Datasets:

@@ -26,7 +26,7 @@ from sbi_kit.checks import BadType, BadValue, expect_integer, expect_name, expec
 from sbi_kit.context import names_of
 from sbi_kit.contracts import IntArray
 from sbi_kit.data import Matrix
-from sbi_kit.encoder import Encoder, as_rows, row_columns
+from sbi_kit.encoder import Encoder, as_rows, row_columns, row_missable
 from sbi_kit.familiarity import fit_familiarity
 from sbi_kit.network import Architecture, build_network
 from sbi_kit.neural import NeuralPosterior
@@ -74,7 +74,8 @@ def fit(
         width: Size of the features.
         hidden: Width of the networks inside summary and flow.
         blocks: Coupling blocks of the flow.
-        bad_share: Largest tolerable share of simulations that failed or hold NaN.
+        bad_share: Largest tolerable share of simulations that failed, hold inf, or NaN where the
+            layout lets nothing be missing.
         checkpoint: File to save to while training and to resume from after a kill.
         progress: Called about every half second with a `train.Report`.
 
@@ -220,12 +221,13 @@ def _standardise(bank: Bank, training: IntArray, summary: str) -> Standardizer:
             UserWarning,
             stacklevel=3,
         )
+    missable = row_missable(bank.data, summary)
     if isinstance(bank.data, Matrix) and summary != "identity":
         k = len(bank.data.columns)
-        cells = fit_standardizer(values[:, :k].reshape(-1, 1)).repeated(k)
+        cells = fit_standardizer(values[:, :k].reshape(-1, 1), missable[:1]).repeated(k)
         context = values[:, k:]
         return cells.beside(fit_standardizer(context)) if context.size else cells
-    return fit_standardizer(values)
+    return fit_standardizer(values, missable)
 
 
 def _recipe(per_pass: int, epochs: int | None, learning_rate: float, patience: int) -> Recipe:

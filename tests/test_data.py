@@ -192,7 +192,7 @@ REFUSED = {
         SETS,
         np.array([[1, 2], [3, np.nan]]),
         "Expected the observed data without NaN or inf; got nan at row 1 of column 'y'; remove or "
-        "impute it before inference.",
+        "impute it before inference, or train with a layout that has missing=True.",
     ),
     "inf": (SETS, {"x": [1, -np.inf], "y": [3, 4]}, "got -inf at row 1 of column 'x'"),
     "nan in one of several": (
@@ -230,7 +230,7 @@ REFUSED = {
     "nan in nullable integers": (
         SETS,
         pd.DataFrame({"x": pd.array([1, None], dtype="Int64"), "y": [1, 2]}),
-        "got nan at row 1 of column 'x'; remove or impute it before inference.",
+        "got nan at row 1 of column 'x'; remove or impute it before inference, or train",
     ),
     "strings in a frame": (
         SETS,
@@ -255,7 +255,7 @@ REFUSED = {
     "a masked number": (
         SETS,
         np.ma.masked_equal([[1, 2], [3, 4]], 4),
-        "got nan at row 1 of column 'y'; remove or impute it before inference.",
+        "got nan at row 1 of column 'y'; remove or impute it before inference, or train",
     ),
     "a masked number in a dict": (
         SETS,

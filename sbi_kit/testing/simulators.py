@@ -9,12 +9,12 @@ import numpy as np
 from sbi_kit.checks import BadInput, BadValue, expect_integer
 from sbi_kit.context import context_source, names_of
 from sbi_kit.contracts import Array, Simulator
-from sbi_kit.data import AnyLayout, Exchangeable, Matrix, Vector, read
+from sbi_kit.data import AnyLayout, Exchangeable, Matrix, Vector, read, unusable
 from sbi_kit.registry import expect_simulator
 from sbi_kit.seeds import numpy_stream
 from sbi_kit.testing.forms import expect_result, show
 from sbi_kit.testing.priors import check_prior
-from sbi_kit.testing.randomness import FALSE_ALARM, RNG_ADVICE, reseeded
+from sbi_kit.testing.randomness import FALSE_ALARM, RNG_ADVICE, moments, reseeded
 from sbi_kit.testing.streams import check_streams
 
 _TRIES = 50
@@ -30,10 +30,10 @@ def check_simulator(model: Simulator, *, datasets: int = 200, seed: int = 0) -> 
     N(0, I). Then, for b = 1, 2, 7 and the smallest and largest n: data are an array of the right
     shape, the same rng state gives the same data, theta is left as it was, and the global
     generators of numpy and `random` are neither changed nor used. At most 20 % of the datasets
-    hold NaN or infinity, another rng gives other data, other parameters give other data and so does
-    another context where the layout declares one, datasets of one batch do not share random
-    numbers, and where the layout says `nested`, parts of large datasets have the means and sds of
-    small ones.
+    hold infinity or NaN that the layout does not allow, another rng gives other data, other
+    parameters give other data and so does another context where the layout declares one, datasets
+    of one batch do not share random numbers, and where the layout says `nested`, parts of large
+    datasets have the means and sds of small ones.
 
     Args:
         model: The simulator, an instance.
@@ -121,7 +121,7 @@ def _check_dependence(model: Simulator, points: Array, n: int, seed: int) -> Non
 def _check_failures(model: Simulator, points: Array, n: int, seed: int) -> None:
     """At most a fifth of the datasets hold NaN or infinity."""
     x = _simulate(model, points, n, numpy_stream(seed, "check: data", 0))
-    failed = ~np.isfinite(x).reshape(len(x), -1).all(axis=1)
+    failed = unusable(x, model.data).reshape(len(x), -1).any(axis=1)
     if not failed.any():
         return
     at = show(_names(model), points[int(np.argmax(failed))])
@@ -143,17 +143,16 @@ def _check_nested(model: Simulator, points: Array, seed: int) -> None:
         return
     part = _simulate(model, points, high, numpy_stream(seed, "check: nested", high))[:, :low]
     small = _simulate(model, points, low, numpy_stream(seed, "check: nested", low))
-    for moment in (np.mean, np.std):
-        for name, ours, theirs in zip(
-            layout.columns, moment(part, axis=1).T, moment(small, axis=1).T, strict=True
-        ):
+    every, few = moments(part, axis=1), moments(small, axis=1)
+    for moment in every:
+        for name, ours, theirs in zip(layout.columns, every[moment].T, few[moment].T, strict=True):
             p = float(
                 ks_2samp(
                     ours[np.isfinite(ours)], theirs[np.isfinite(theirs)], method="asymp"
                 ).pvalue
             )
             if p < FALSE_ALARM / (2 * len(layout.columns)):
-                got = f"another distribution of the {moment.__name__} of {name!r} (p = {p:.0e})"
+                got = f"another distribution of the {moment} of {name!r} (p = {p:.0e})"
                 wanted = f"the first {low} of {high} observations to be like a dataset of {low}"
                 raise BadValue(wanted, got, "shuffle the rows, or declare nested=False")
 
