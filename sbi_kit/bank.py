@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sbi_kit import contracts
 from sbi_kit.checks import BadValue, expect_number
+from sbi_kit.context import names_of
 from sbi_kit.contracts import Array, IntArray
 from sbi_kit.data import AnyLayout, Datasets, layout_from_dict
 from sbi_kit.manifest import MANIFEST, Record, read_failures, read_manifest, show_parameters
@@ -98,7 +99,11 @@ class Bank:
                 f"{type(error).__name__}: {error}",
                 "the file was edited or damaged, so restore it",
             ) from error
-        sizes = {"parameters": len(prior.names), "columns": len(data.columns)}
+        sizes = {
+            "parameters": len(prior.names),
+            "columns": len(data.columns),
+            "context": len(names_of(data)),
+        }
         blocks = []
         for entry in manifest.entries:
             rows = entry.stop - entry.start
@@ -146,8 +151,13 @@ class Bank:
 
     @property
     def status(self) -> StatusArray:
-        """0 usable, 1 holds NaN or inf, 2 the simulation failed; shape (rows,)."""
+        """0 usable, 1 holds inf or an undeclared NaN, 2 the simulation failed; shape (rows,)."""
         return self._index[2]
+
+    @property
+    def context(self) -> Array:
+        """What is known of each dataset besides, shape (rows, c); c = 0 where nothing is."""
+        return self._index[3]
 
     @property
     def usable(self) -> IntArray:
@@ -187,7 +197,7 @@ class Bank:
         values, _ = self.flat(index)
         n = self.n[index]
         padded = np.zeros((len(n), int(n.max(initial=1)), values.shape[1]))
-        datasets = Datasets(padded, n)
+        datasets = Datasets(padded, n, self.context[index])
         padded[datasets.mask] = values
         return self.theta[index], datasets
 
@@ -202,16 +212,18 @@ class Bank:
                 verify_shard(self.path / entry.shard, entry.sha256)
 
     @functools.cached_property
-    def _index(self) -> tuple[Array, IntArray, StatusArray]:
+    def _index(self) -> tuple[Array, IntArray, StatusArray, Array]:
         theta = np.empty((len(self), len(self.prior.names)))
         n = np.empty(len(self), dtype=np.int64)
         status = np.empty(len(self), dtype=np.uint8)
+        context = np.empty((len(self), len(names_of(self.data))))
         for number, block in enumerate(self._blocks):
             rows, part = self._open(number), slice(block.start, block.stop)
             size = block.stop - block.start
             theta[part] = rows.theta[:size]
             n[part] = np.diff(rows.offsets[: size + 1])
             status[part] = rows.status[:size]
+            context[part] = rows.context[:size]
             whole = rows.offsets[0] == 0 and rows.offsets[-1] == len(rows.values)
             if not whole or n[part].min() < 0 or status[part].max() > FAILED:
                 raise BadValue(
@@ -219,9 +231,9 @@ class Bank:
                     "others",
                     "the shard was edited, so restore it or simulate anew",
                 )
-        for array in (theta, n, status):
+        for array in (theta, n, status, context):
             array.flags.writeable = False
-        return theta, n, status
+        return theta, n, status, context
 
     def _open(self, number: int) -> Rows:
         if number not in self._mapped:

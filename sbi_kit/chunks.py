@@ -2,8 +2,9 @@
 
 The stream of a chunk is named by its first row, so a row's numbers do not depend on which process
 ran it, nor on what ran before. A chunk draws its parameters from the prior, then one number of
-observations, then hands both to the simulator. If the simulator raises, the chunk's rows are run
-again one by one, each with a stream of its own, to find the parameters that it cannot take.
+observations, then the context of its datasets if there is any, and hands all to the simulator. If
+that raises, the chunk's rows are run again one by one, each with a stream of its own, to find the
+parameters that it cannot take.
 """
 
 import hashlib
@@ -18,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbi_kit.checks import BadType, BadValue, as_floats, expect_array, expect_finite, show_shape
+from sbi_kit.context import ContextSource
 from sbi_kit.contracts import Array, Prior, Simulator
-from sbi_kit.data import Vector
+from sbi_kit.data import Vector, unusable
 from sbi_kit.manifest import Entry, Record, stage
 from sbi_kit.seeds import numpy_stream
 from sbi_kit.shards import FAILED, NON_FINITE, OK, Rows, StatusArray, join
@@ -31,6 +33,7 @@ class Job:
     """What every task of one bank shares; it travels to the workers."""
 
     model: Simulator
+    context: ContextSource
     seed: int
     chunk_rows: int
     shard_rows: int
@@ -109,11 +112,12 @@ def draw_theta(prior: Prior, b: int, rng: np.random.Generator) -> Array:
     return expect_finite("the prior's sample", theta, prior.names, do="repair the prior")
 
 
-def call(model: Simulator, theta: Array, rng: np.random.Generator, n: int) -> Any:
-    """Call the simulator with a copy of theta (b, d), as it may write into its argument."""
-    if isinstance(model.data, Vector):
-        return model.simulate(theta.copy(), rng)
-    return model.simulate(theta.copy(), rng, n)
+def call(model: Simulator, theta: Array, rng: np.random.Generator, n: int, context: Array) -> Any:
+    """Call the simulator with theta (b, d) and context (b, c), copied, as it may write to them."""
+    arguments: list[Any] = [] if isinstance(model.data, Vector) else [n]
+    if context.shape[1]:
+        arguments.append(context.copy())
+    return model.simulate(theta.copy(), rng, *arguments)
 
 
 def expect_output(model: Simulator, output: Any, b: int, n: int) -> Array:
@@ -157,16 +161,19 @@ def _run_chunk(job: Job, start: int, stop: int) -> _Chunk:
     theta = draw_theta(job.model.prior, b, rng)
     low, high = job.model.data.n_range
     n = int(rng.integers(low, high + 1))
+    context = job.context.draw(b, rng)
     try:
-        output = call(job.model, theta, rng, n)
+        output = call(job.model, theta, rng, n, context)
     except Exception as error:
-        return _one_by_one(job, start, theta, n, error)
+        return _one_by_one(job, start, theta, n, context, error)
     values = expect_output(job.model, output, b, n)
-    status = _status(values)
-    return _Chunk(_rows(theta, values, status), _digests(values, status), [])
+    status = _status(job, values)
+    return _Chunk(_rows(theta, values, status, context), _digests(values, status), [])
 
 
-def _one_by_one(job: Job, start: int, theta: Array, n: int, cause: Exception) -> _Chunk:
+def _one_by_one(
+    job: Job, start: int, theta: Array, n: int, context: Array, cause: Exception
+) -> _Chunk:
     """Run a chunk's rows alone after the simulator raised `cause` for all of them together."""
     values = np.zeros((len(theta), n, len(job.model.data.columns)))
     failed = np.zeros(len(theta), dtype=np.bool_)
@@ -174,9 +181,9 @@ def _one_by_one(job: Job, start: int, theta: Array, n: int, cause: Exception) ->
     for i in range(len(theta)):
         rng = numpy_stream(job.seed, "bank", start, 1 + i)
         try:
-            output = call(job.model, theta[i : i + 1], rng, n)
+            output = call(job.model, theta[i : i + 1], rng, n, context[i : i + 1])
         except Exception as error:
-            failures.append(_record(job, start + i, (start, 1 + i), theta[i], error))
+            failures.append(_record(job, start + i, (start, 1 + i), theta[i], context[i], error))
             if not job.skip_failures:
                 return _halted(failures[-1], error)
             failed[i] = True
@@ -184,18 +191,22 @@ def _one_by_one(job: Job, start: int, theta: Array, n: int, cause: Exception) ->
             values[i] = expect_output(job.model, output, 1, n)[0]
     if not failures and not job.skip_failures:
         # No row fails alone, so the batch itself is the culprit; its first row stands for it.
-        return _halted(_record(job, start, (start,), theta[0], cause), cause)
-    status = np.where(failed, np.uint8(FAILED), _status(values))
-    return _Chunk(_rows(theta, values, status), _digests(values, status), failures)
+        return _halted(_record(job, start, (start,), theta[0], context[0], cause), cause)
+    status = np.where(failed, np.uint8(FAILED), _status(job, values))
+    return _Chunk(_rows(theta, values, status, context), _digests(values, status), failures)
 
 
-def _record(job: Job, row: int, index: tuple[int, ...], theta: Array, error: Exception) -> Record:
+def _record(
+    job: Job, row: int, index: tuple[int, ...], theta: Array, context: Array, error: Exception
+) -> Record:
     """A line of the failure log; `numpy_stream(seed, *key)` gives the row's random stream."""
+    known = dict(zip(job.context.names, context.tolist(), strict=True))
     return {
         "row": row,
         "seed": job.seed,
         "key": ["bank", *index],
         "parameters": dict(zip(job.model.prior.names, theta.tolist(), strict=True)),
+        **({"context": known} if known else {}),
         "exception": f"{type(error).__name__}: {error}",
     }
 
@@ -209,22 +220,24 @@ def _halted(record: Record, error: Exception) -> _Chunk:
     return _Chunk(None, np.zeros(0, np.uint64), [record], Halt(record, error))
 
 
-def _status(values: Array) -> StatusArray:
-    finite = np.isfinite(values).all(axis=(1, 2))
-    return np.where(finite, np.uint8(OK), np.uint8(NON_FINITE))
+def _status(job: Job, values: Array) -> StatusArray:
+    bad = unusable(values, job.model.data).any(axis=(1, 2))
+    return np.where(bad, np.uint8(NON_FINITE), np.uint8(OK))
 
 
-def _rows(theta: Array, values: Array, status: StatusArray) -> Rows:
+def _rows(theta: Array, values: Array, status: StatusArray, context: Array) -> Rows:
     """Rows of one chunk; those that failed own no observations."""
     there = status != FAILED
     offsets = np.concatenate([[0], np.cumsum(there * values.shape[1])]).astype(np.int64)
-    return Rows(theta, values[there].reshape(-1, values.shape[2]), offsets, status)
+    flat = values[there].reshape(-1, values.shape[2])
+    return Rows(theta, flat, offsets, status, context)
 
 
 def _digests(values: Array, status: StatusArray) -> NDArray[np.uint64]:
     """64 bits of each dataset; 0 for unusable ones and for integers, which may well coincide."""
     digests = np.zeros(len(values), dtype=np.uint64)
-    telling = (status == OK) & (values != np.rint(values)).any(axis=(1, 2))
+    broken = np.isfinite(values) & (values != np.rint(values))
+    telling = (status == OK) & broken.any(axis=(1, 2))
     for i in np.flatnonzero(telling):
         digest = hashlib.blake2b(values[i].tobytes(), digest_size=8).digest()
         digests[i] = int.from_bytes(digest, "little")

@@ -99,6 +99,7 @@ def generate(
 @options.workers
 @options.seed
 @options.settings
+@options.simulated_context
 @options.skip_failures
 def simulate(
     name: str,
@@ -107,6 +108,7 @@ def simulate(
     workers: int,
     seed: int,
     settings: dict[str, Any],
+    context: dict[str, Any],
     skip_failures: bool,
 ) -> None:
     """Simulate a bank, or what is missing of one that is there.
@@ -118,7 +120,9 @@ def simulate(
 
     started = time.monotonic()
     model = load_simulator(name, settings)
-    source = stages.Source(model=model, workers=workers, skip_failures=skip_failures)
+    source = stages.Source(
+        model=model, workers=workers, skip_failures=skip_failures, context=context
+    )
     found = source.fill(rows, seed=seed, path=bank)
     kinds = {"failed": shards.FAILED, "with NaN or inf": shards.NON_FINITE}
     counts = ", ".join(f"{(found.status == code).sum():,} {text}" for text, code in kinds.items())
@@ -138,6 +142,7 @@ def simulate(
 @options.workers
 @options.seed
 @options.settings
+@options.simulated_context
 @options.skip_failures
 @click.option("--overwrite", is_flag=True, help="Replace the posterior that is in --out.")
 def fit(
@@ -150,6 +155,7 @@ def fit(
     workers: int,
     seed: int,
     settings: dict[str, Any],
+    context: dict[str, Any],
     skip_failures: bool,
     overwrite: bool,
 ) -> None:
@@ -164,15 +170,18 @@ def fit(
     from sbi_kit.posterior_file import CHECKPOINT, expect_free
     from sbi_kit.registry import load_simulator
 
-    if bank is not None and simulations is not None:
-        context = click.get_current_context()
-        raise click.UsageError("--simulations and --bank exclude each other", context)
+    excluded = "--simulations" if simulations is not None else "--context" if context else ""
+    if bank is not None and excluded:
+        command = click.get_current_context()
+        raise click.UsageError(f"{excluded} and --bank exclude each other", command)
     # A checkpoint says that this very run had begun, so what it wrote itself is no obstacle.
     replace = overwrite or (out / CHECKPOINT).exists()
     expect_free(out, overwrite=replace)
     stages.expect_summary(summary)
     model = load_simulator(name, settings)
-    source = stages.Source(model=model, workers=workers, skip_failures=skip_failures)
+    source = stages.Source(
+        model=model, workers=workers, skip_failures=skip_failures, context=context
+    )
     watch = stages.Watch()
     if bank is None:
         rows = simulations or DEFAULT_SIMULATIONS
@@ -204,9 +213,18 @@ def fit(
 @click.option("--observed", metavar="FILE.csv|packaged", required=True, help="The data.")
 @options.number("--draws", "Draws per dataset.", default=_TABLE)
 @click.option("--out", metavar="FILE.nc", type=options.FILE, required=True, help="File to write.")
+@options.context("A known quantity, if the data do not hold it as a column of that name")
 @options.seed
 @click.option("--overwrite", is_flag=True, help="Replace FILE.nc if it is there.")
-def sample(folder: Path, observed: str, draws: int, out: Path, seed: int, overwrite: bool) -> None:
+def sample(
+    folder: Path,
+    observed: str,
+    draws: int,
+    out: Path,
+    context: dict[str, Any],
+    seed: int,
+    overwrite: bool,
+) -> None:
     """Infer parameters from data with the posterior in DIR.
 
     FILE.csv holds one dataset, a row per observation, or a dataset per row where the simulator
@@ -222,7 +240,7 @@ def sample(folder: Path, observed: str, draws: int, out: Path, seed: int, overwr
     posterior = load(folder)
     packaged = observed == "packaged"
     data = stages.packaged_data(posterior) if packaged else stages.read_csv(observed, posterior)
-    idata = posterior.infer(data, draws=draws, seed=seed)
+    idata = posterior.infer(data, draws=draws, seed=seed, context=context)
     write_netcdf(idata, out)
     console.show_summary(summary_table(idata, posterior.prior.names))
     took = console.seconds(time.monotonic() - started)

@@ -50,6 +50,14 @@ class Layout(Protocol):
     def n_range(self) -> tuple[int, int]:
         """Smallest and largest number of observations that are simulated."""
 
+    @property
+    def context(self) -> Prior | None:
+        """Distribution of what is known of each dataset besides; None where nothing is."""
+
+    @property
+    def missing(self) -> bool | tuple[str, ...]:
+        """Names of the columns whose values may be missing, NaN; empty where none may."""
+
 
 @runtime_checkable
 class Simulator(Protocol):
@@ -72,7 +80,8 @@ class Simulator(Protocol):
     def simulate(self) -> Callable[..., Any]:
         """`simulate(theta, rng, n)`: theta (b, d) to data (b, n, columns), one n per call.
 
-        With a `Vector` layout: `simulate(theta, rng)` to (b, columns).
+        With a `Vector` layout: `simulate(theta, rng)` to (b, columns). Where the layout declares
+        a context of c columns, one more argument comes last, the `context` (b, c).
         All randomness comes from `rng`, a `numpy.random.Generator`.
         """
 

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sbi_kit.checks import BadValue
-from sbi_kit.data import AnyLayout, Datasets, Vector
+from sbi_kit.context import names_of
+from sbi_kit.contracts import Array, IntArray
+from sbi_kit.data import AnyLayout, Datasets, Vector, missable
 from sbi_kit.network import Network
 from sbi_kit.summary.standardize import Standardizer
 
@@ -41,7 +43,7 @@ class Encoder:
         parts = []
         for index in np.split(order, range(size, len(order), size)):
             part = rows.take(index)
-            parts.append(self.network.summary(*to_tensors(part, self.standardizer)))
+            parts.append(self.network.features(*to_tensors(part, self.standardizer)))
         return torch.cat(parts)[np.argsort(order)]
 
 
@@ -58,11 +60,13 @@ def to_tensor(values: NDArray[np.floating[Any]]) -> Tensor:
 def as_rows(x: Datasets, layout: AnyLayout, summary: str) -> Datasets:
     """Datasets as a summary sees them: for the identity, all numbers of a dataset in one row.
 
+    Their context stands in the last columns of every row.
+
     Raises:
         BadValue: That summary needs a fixed n, and a dataset has another.
     """
     if isinstance(layout, Vector) or summary != "identity":
-        return x
+        return _with_context(x.values, x.n, x.context)
     size = layout.n_range[1]
     wrong = np.flatnonzero(x.n != size)
     if len(wrong):
@@ -72,12 +76,29 @@ def as_rows(x: Datasets, layout: AnyLayout, summary: str) -> Datasets:
             "complete it, or train another with a range for n",
         )
     values = x.values[:, :size].reshape(len(x), 1, -1)
-    return Datasets(values, np.ones(len(x), dtype=np.int64))
+    return _with_context(values, np.ones(len(x), dtype=np.int64), x.context)
 
 
 def row_columns(layout: AnyLayout, summary: str) -> list[str]:
     """Names of the columns of what `as_rows` returns."""
     names = list(layout.columns)
-    if isinstance(layout, Vector) or summary != "identity":
-        return names
-    return [f"{name}[{i}]" for i in range(layout.n_range[1]) for name in names]
+    if summary == "identity" and not isinstance(layout, Vector):
+        names = [f"{name}[{i}]" for i in range(layout.n_range[1]) for name in names]
+    return [*names, *names_of(layout)]
+
+
+def row_missable(layout: AnyLayout, summary: str) -> IntArray:
+    """Places of the columns of what `as_rows` returns whose values may be missing."""
+    places = missable(layout)
+    if summary != "identity" or isinstance(layout, Vector):
+        return places
+    starts = len(layout.columns) * np.arange(layout.n_range[1])
+    return (starts[:, None] + places).ravel()
+
+
+def _with_context(values: Array, n: IntArray, context: Array) -> Datasets:
+    if context.shape[1]:
+        b, longest, _ = values.shape
+        spread = np.broadcast_to(context[:, None], (b, longest, context.shape[1]))
+        values = np.concatenate([values, spread], axis=2)
+    return Datasets(values, n)

@@ -5,7 +5,8 @@ from typing import Any
 
 from sbi_kit import contracts
 from sbi_kit.checks import BadInput, show_names
-from sbi_kit.data import Exchangeable, Matrix, Vector
+from sbi_kit.context import names_of
+from sbi_kit.data import Exchangeable, Matrix, Vector, missable
 from sbi_kit.registry import PluginError, is_generator, load_any
 from sbi_kit.simulator import describe
 
@@ -34,9 +35,13 @@ def _simulated_facts(model: contracts.Simulator) -> dict[str, str]:
         form = f"matrix of {n} rows and {len(data.columns)} columns"
     else:
         form = f"{'set' if isinstance(data, Exchangeable) else 'series'} of {n} observations"
+    known = show_names(names_of(data))
+    missing = show_names([data.columns[place] for place in missable(data)])
     return {
         "parameters": ", ".join(model.prior.names),
         "data": f"{form}: {show_names(data.columns)}",
+        **({"context": known} if known else {}),
+        **({"may be missing": missing} if missing else {}),
         "observed": _origin(model),
     }
 

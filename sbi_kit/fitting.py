@@ -23,9 +23,10 @@ from torch import Tensor
 from sbi_kit.bank import Bank, usable_rows
 from sbi_kit.batches import BankBatches
 from sbi_kit.checks import BadType, BadValue, expect_integer, expect_name, expect_number
+from sbi_kit.context import names_of
 from sbi_kit.contracts import IntArray
 from sbi_kit.data import Matrix
-from sbi_kit.encoder import Encoder, as_rows, row_columns
+from sbi_kit.encoder import Encoder, as_rows, row_columns, row_missable
 from sbi_kit.familiarity import fit_familiarity
 from sbi_kit.network import Architecture, build_network
 from sbi_kit.neural import NeuralPosterior
@@ -75,7 +76,8 @@ def fit(
         width: Size of the features.
         hidden: Width of the networks inside summary and flow.
         blocks: Coupling blocks of the flow.
-        bad_share: Largest tolerable share of simulations that failed or hold NaN.
+        bad_share: Largest tolerable share of simulations that failed, hold inf, or NaN where the
+            layout lets nothing be missing.
         checkpoint: File to save to while training and to resume from after a kill.
         progress: Called about every half second with a `train.Report`.
 
@@ -111,12 +113,14 @@ def fit(
         seed=seed,
     )
     recipe = _recipe(batches.per_pass, epochs, learning_rate, patience)
+    cells = isinstance(bank.data, Matrix) and name != "identity"
     architecture = Architecture(
         summary=name,
         inputs=standardizer.features,
         parameters=len(bank.prior.names),
         longest=bank.data.n_range[1],
-        columns=len(bank.data.columns) if isinstance(bank.data, Matrix) else 1,
+        columns=len(bank.data.columns) if cells else 1,
+        context=standardizer.features_from(len(bank.data.columns)) if cells else 0,
         coupling=coupling,
         width=width,
         hidden=hidden,
@@ -212,6 +216,7 @@ def _standardise(bank: Bank, training: IntArray, summary: str) -> Standardizer:
     x = as_rows(bank.take(training[:_SAMPLE])[1], bank.data, summary)
     values = x.values[x.mask]
     constant = constant_columns(values, row_columns(bank.data, summary))
+    constant = [name for name in constant if name not in bank.header.get("context", {})]
     if constant:
         listed = ", ".join(constant[:5]) + (", ..." if len(constant) > 5 else "")
         warnings.warn(
@@ -219,9 +224,13 @@ def _standardise(bank: Bank, training: IntArray, summary: str) -> Standardizer:
             UserWarning,
             stacklevel=3,
         )
+    missable = row_missable(bank.data, summary)
     if isinstance(bank.data, Matrix) and summary != "identity":
-        return fit_standardizer(values.reshape(-1, 1)).repeated(values.shape[1])
-    return fit_standardizer(values)
+        k = len(bank.data.columns)
+        cells = fit_standardizer(values[:, :k].reshape(-1, 1), missable[:1]).repeated(k)
+        context = values[:, k:]
+        return cells.beside(fit_standardizer(context)) if context.size else cells
+    return fit_standardizer(values, missable)
 
 
 def _recipe(per_pass: int, epochs: int | None, learning_rate: float, patience: int) -> Recipe:
@@ -260,11 +269,14 @@ def _history(
     state: State,
 ) -> dict[str, Any]:
     """What the posterior was made of, for its file."""
+    known = bank.context[training].T
+    context = zip(names_of(bank.data), known.min(1).tolist(), known.max(1).tolist(), strict=True)
     return {
         "simulations": len(bank),
         "bank_seed": bank.seed,
         "training_rows": len(training),
         "validation_rows": len(validation),
+        "context": {name: [low, high] for name, low, high in context},
         "seed": seed,
         "batch_size": batch_size,
         **asdict(recipe),

@@ -11,6 +11,7 @@ import numpy as np
 from sbi_kit import contracts
 from sbi_kit.arviz_bridge import InferenceData, inference_data
 from sbi_kit.checks import expect_integer
+from sbi_kit.context import names_of
 from sbi_kit.contracts import Array, IntArray
 from sbi_kit.data import AnyLayout, Datasets, Vector
 from sbi_kit.seeds import numpy_stream
@@ -42,15 +43,16 @@ def infer(
 
     Returns:
         ArviZ data with the groups posterior, prior, sample_stats (log_q), observed_data,
-        constant_data and posterior_predictive.
+        constant_data (n and the context) and posterior_predictive.
     """
     expect_integer("draws", draws, low=1)
     most = expect_integer("predictive", predictive, low=0)
     theta = posterior.sample(x, draws=draws, seed=seed)
     picked = np.unique(np.linspace(0, draws - 1, min(most, draws)).astype(np.int64))
     replicated = None
+    known = dict(zip(names_of(layout), x.context.T, strict=True))
     if model is not None and len(picked):
-        replicated = _replicated(model, theta[:, picked], x.n, seed)
+        replicated = _replicated(model, theta[:, picked], x.n, known, seed)
     return inference_data(
         names=posterior.prior.names,
         draws=theta,
@@ -61,15 +63,23 @@ def infer(
         predictive=replicated,
         predictive_draws=picked if replicated is not None else None,
         vector=isinstance(layout, Vector),
+        constants=known,
         attributes={**attributes, "seed": str(seed)},
     )
 
 
-def _replicated(model: contracts.Simulator, theta: Array, n: IntArray, seed: int) -> Array:
-    """Data simulated from draws theta (b, k, d) with sizes n (b,): (b, k, longest, columns)."""
+def _replicated(
+    model: contracts.Simulator, theta: Array, n: IntArray, known: Mapping[str, Array], seed: int
+) -> Array:
+    """Data simulated from draws theta (b, k, d) with sizes n (b,) and known context, each (b,).
+
+    Returns:
+        Shape (b, k, longest, columns).
+    """
     b, k, _ = theta.shape
     data = np.zeros((b, k, int(n.max()), len(model.data.columns)))
     for i, size in enumerate(n.tolist()):
         rng = numpy_stream(seed, "posterior predictive", i)
-        data[i, :, :size] = replicate(model, theta[i], size, rng)
+        context = {name: values[i] for name, values in known.items()}
+        data[i, :, :size] = replicate(model, theta[i], size, rng, context)
     return data

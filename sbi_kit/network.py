@@ -1,7 +1,9 @@
 """Summary network and flow as one module, learned jointly: q(u | x) = flow(u | trunk(s(x, n))).
 
 The summary s turns a dataset into features; the trunk, a few residual gated layers, turns these
-into what the flow is conditioned on.
+into what the flow is conditioned on. What is known of a dataset besides its observations is a part
+of every observation; where the summary takes its inputs for alike (those of a matrix), it is added
+to the features instead.
 """
 
 from dataclasses import asdict, dataclass
@@ -26,7 +28,9 @@ class Architecture:
         inputs: Size of an observation after standardisation.
         parameters: Number d of parameters.
         longest: Largest number of observations to expect.
-        columns: Columns of a matrix, each of which has inputs / columns of the inputs; else 1.
+        columns: Columns of a matrix, each of which has as many of the inputs; else 1.
+        context: The last inputs, which are the same in all observations of a dataset and join its
+            features after the summary; 0 where the summary sees all inputs.
         coupling: How a coupling bends one half of the parameters, "affine" or "spline".
         width: Size of the features.
         hidden: Width of the summary's inner network and of each coupling's.
@@ -39,6 +43,7 @@ class Architecture:
     parameters: int
     longest: int
     columns: int = 1
+    context: int = 0
     coupling: str = "spline"
     width: int = 128
     hidden: int = 64
@@ -51,10 +56,15 @@ class Architecture:
         for name, value in asdict(self).items():
             if name not in ("summary", "coupling"):
                 most = _DEEPEST if name in ("trunk", "blocks") else _WIDEST
-                expect_integer(name, value, low=1, high=most)
-        if self.inputs % self.columns:
+                expect_integer(name, value, low=0 if name == "context" else 1, high=most)
+        if self.summarised < 1 or self.summarised % self.columns:
             wanted = f"inputs as a multiple of the {self.columns} columns"
-            raise BadValue(wanted, str(self.inputs), "give each column as many")
+            raise BadValue(wanted, str(self.summarised), "give each column as many")
+
+    @property
+    def summarised(self) -> int:
+        """Size of what the summary network sees of an observation."""
+        return self.inputs - self.context
 
 
 class Network(nn.Module):
@@ -63,8 +73,10 @@ class Network(nn.Module):
     def __init__(self, sizes: Architecture) -> None:
         super().__init__()
         self.summary = SUMMARIES[sizes.summary](
-            sizes.inputs, sizes.width, sizes.hidden, sizes.longest, sizes.columns
+            sizes.summarised, sizes.width, sizes.hidden, sizes.longest, sizes.columns
         )
+        self.summarised = sizes.summarised
+        self.context = nn.Linear(sizes.context, sizes.width) if sizes.context else None
         self.trunk = nn.Sequential(*(GatedBlock(sizes.width) for _ in range(sizes.trunk)))
         self.flow = ConditionalFlow(
             sizes.parameters,
@@ -76,7 +88,15 @@ class Network(nn.Module):
 
     def forward(self, u: Tensor, x: Tensor, n: Tensor) -> Tensor:
         """log q(u | x) of u (b, d) and x (b, n, inputs) with sizes n (b,), shape (b,)."""
-        return self.flow.log_prob(u, self.trunk(self.summary(x, n)))
+        return self.flow.log_prob(u, self.trunk(self.features(x, n)))
+
+    def features(self, x: Tensor, n: Tensor) -> Tensor:
+        """Features of datasets x (b, n, inputs) with sizes n (b,), shape (b, width)."""
+        features: Tensor = self.summary(x[..., : self.summarised], n)
+        if self.context is None:
+            return features
+        known: Tensor = self.context(x[:, 0, self.summarised :])
+        return features + known
 
 
 def build_network(sizes: Architecture, seed: int) -> Network:

@@ -24,6 +24,7 @@ from torch import Tensor
 from sbi_kit import contracts
 from sbi_kit.arviz_bridge import InferenceData
 from sbi_kit.checks import BadInput, BadType, BadValue, expect_array, expect_integer
+from sbi_kit.context import names_of
 from sbi_kit.contracts import Array
 from sbi_kit.data import AnyLayout, Datasets, layout_from_dict, layout_to_dict, read
 from sbi_kit.encoder import Encoder
@@ -69,7 +70,14 @@ class NeuralPosterior:
     history: dict[str, Any]
     model: contracts.Simulator | None = None
 
-    def sample(self, x: Any, *, draws: int, seed: int) -> Array:
+    def sample(
+        self,
+        x: Any,
+        *,
+        draws: int,
+        seed: int,
+        context: Mapping[str, ArrayLike] | None = None,
+    ) -> Array:
         """Draw from the posterior of every dataset.
 
         The draws of a dataset depend on the seed and its place in the batch, not on its neighbours.
@@ -78,38 +86,45 @@ class NeuralPosterior:
             x: One dataset or several, in any form that `sbi_kit.data.read` accepts.
             draws: Draws per dataset.
             seed: Seed of the draws.
+            context: What is known of the datasets besides, by name, one value for all or one each;
+                needed where the layout declares it and it does not stand beside the data.
 
         Returns:
             Parameters in the prior's units, shape (b, draws, d).
 
         Raises:
             BadValue, BadType: The data do not fit the layout, or draws or seed are out of range.
+            UnknownName: The layout declares no such context.
 
         Warns:
-            UserWarning: A dataset is larger or smaller than any trained on, or unlike all of them.
+            UserWarning: A dataset is larger or smaller than any trained on, its context is outside
+                what was trained on, or it is unlike all of them.
         """
         size = expect_integer("draws", draws, low=1)
-        features = self._features(x)
+        features = self._features(x, context)
         rng = numpy_stream(seed, "posterior")
         d = len(self.prior.names)
         theta = np.empty((len(features), size, d))
         for rows, part in _pieces(len(features), size):
-            context = self.flow.context(features[rows])
+            condition = self.flow.context(features[rows])
             for columns in part:
                 shape = theta[rows, columns].shape
                 noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
                 with torch.inference_mode():
-                    u = self.flow.draw(noise, context)
+                    u = self.flow.draw(noise, condition)
                 theta[rows, columns] = self.prior.unwhiten(u.double().numpy())
         return theta
 
-    def log_prob(self, theta: ArrayLike, x: Any) -> Array:
+    def log_prob(
+        self, theta: ArrayLike, x: Any, *, context: Mapping[str, ArrayLike] | None = None
+    ) -> Array:
         """Log density of parameters under the posterior of each dataset.
 
         Args:
             theta: Parameters in the prior's units: one vector per dataset (b, d), or several
                 (b, draws, d).
             x: The b datasets.
+            context: As for `sample`.
 
         Returns:
             Log densities, shape (b,) or (b, draws); -inf outside the prior's support.
@@ -117,7 +132,7 @@ class NeuralPosterior:
         Raises:
             BadValue, BadType: As for `sample`, or theta has another shape or holds NaN.
         """
-        features = self._features(x)
+        features = self._features(x, context)
         points = self._expect_theta(theta, len(features))
         log_prior = self.prior.log_prob(points)
         single = points.ndim == 2
@@ -128,11 +143,11 @@ class NeuralPosterior:
         u[inside] = self.prior.whiten(points[inside])
         log_q = np.empty(points.shape[:2])
         for rows, part in _pieces(*points.shape[:2]):
-            context = self.flow.context(features[rows])
+            condition = self.flow.context(features[rows])
             for columns in part:
                 piece = torch.from_numpy(u[rows, columns].astype(np.float32))
                 with torch.inference_mode():
-                    found = self.flow.log_prob_of_draws(piece, context)
+                    found = self.flow.log_prob_of_draws(piece, condition)
                 log_q[rows, columns] = found.double().numpy()
         log_normal = -0.5 * (np.square(u).sum(-1) + u.shape[-1] * math.log(2 * math.pi))
         density = np.where(inside, log_q + log_prior - log_normal, -np.inf)
@@ -146,6 +161,7 @@ class NeuralPosterior:
         seed: int,
         predictive: int = 500,
         model: contracts.Simulator | None = None,
+        context: Mapping[str, ArrayLike] | None = None,
     ) -> InferenceData:
         """Infer the parameters behind observed data, as ArviZ data.
 
@@ -155,6 +171,7 @@ class NeuralPosterior:
             seed: Seed of all draws.
             predictive: How many of the draws to replicate data from; 0 replicates none.
             model: The simulator to replicate with; None takes the one it was trained with.
+            context: As for `sample`; data are replicated with the same.
 
         Returns:
             `arviz.InferenceData` or, with ArviZ 1.x, `xarray.DataTree`: groups posterior, prior,
@@ -167,7 +184,7 @@ class NeuralPosterior:
             UserWarning: As for `sample`; or the simulator is not installed here, so that
                 posterior_predictive is left out.
         """
-        observed = read(x, self.data)
+        observed = read(x, self.data, context)
         if not isinstance(x, Datasets):
             self._screen(observed, self.encoder.summarise(observed), stacklevel=3)
         if model is None and expect_integer("predictive", predictive, low=0):
@@ -218,9 +235,9 @@ class NeuralPosterior:
         """The conditional density of whitened parameters."""
         return self.encoder.network.flow
 
-    def _features(self, x: Any) -> Tensor:
+    def _features(self, x: Any, context: Mapping[str, ArrayLike] | None) -> Tensor:
         """What the flow is conditioned on, shape (b, width); the door for all data."""
-        observed = read(x, self.data)
+        observed = read(x, self.data, context)
         summaries = self.encoder.summarise(observed)
         if not isinstance(x, Datasets):  # those come from a bank or were screened before
             self._screen(observed, summaries, stacklevel=4)
@@ -229,17 +246,10 @@ class NeuralPosterior:
         return features
 
     def _screen(self, x: Datasets, summaries: Tensor, *, stacklevel: int) -> None:
-        """Warn of datasets of untrained size and of those unlike all simulations."""
-        low, high = self.data.n_range
-        outside = np.flatnonzero((x.n < low) | (x.n > high))
+        """Warn of datasets of untrained size or context and of those unlike all simulations."""
+        for text in self._extrapolations(x):
+            warnings.warn(text, UserWarning, stacklevel=stacklevel)
         scores = self.familiarity.score(summaries.numpy())
-        if len(outside):
-            warnings.warn(
-                f"Dataset {outside[0]} has {x.n[outside[0]]} observations, and the posterior was "
-                f"trained on {low} to {high}; its draws are an extrapolation.",
-                UserWarning,
-                stacklevel=stacklevel,
-            )
         p_values = self.familiarity.p_value(scores)
         worst = int(np.argmin(p_values))
         if p_values[worst] * len(x) < _UNFAMILIAR:
@@ -253,6 +263,22 @@ class NeuralPosterior:
                 stacklevel=stacklevel,
             )
 
+    def _extrapolations(self, x: Datasets) -> Iterator[str]:
+        """What of the datasets is outside the range that was trained on: size and context."""
+        ranges = [("", x.n.astype(np.float64), *self.data.n_range)]
+        known = self.history.get("context", {})
+        for values, (name, (low, high)) in zip(x.context.T, known.items(), strict=True):
+            ranges.append((f"{name} = ", values, low, high))
+        for name, values, low, high in ranges:
+            outside = np.flatnonzero((values < low) | (values > high))
+            if len(outside):
+                value = f"{values[outside[0]]:.6g}"
+                yield (
+                    f"Dataset {outside[0]} has {name}{value}{'' if name else ' observations'}, and "
+                    f"the posterior was trained on {low:.6g} to {high:.6g}; its draws are an "
+                    "extrapolation."
+                )
+
     def _expect_theta(self, theta: ArrayLike, b: int) -> Array:
         names = self.prior.names
         do = f"pass {', '.join(names)} for each of the {b} datasets"
@@ -264,7 +290,8 @@ class NeuralPosterior:
         """Refuse a simulator of other parameters or data than the posterior's."""
         given = expect_simulator(model, "model")
         other, mine = (
-            f"{', '.join(names)} and {type(data).__name__} data of {', '.join(data.columns)}"
+            f"{', '.join(names)} and {type(data).__name__} data of "
+            f"{', '.join((*data.columns, *names_of(data)))}"
             for names, data in ((given.prior.names, given.data), (self.prior.names, self.data))
         )
         if other != mine:

@@ -44,8 +44,8 @@ def _read_whole(name: str, text: str | None, low: int) -> int | None:
     return expect_integer(name, value, low=low)
 
 
-def read_settings(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """Settings from "key=value": JSON where it is JSON, else text.
+def read_settings(pairs: tuple[str, ...], option: str = "--set") -> dict[str, Any]:
+    """Settings from "key=value" of an option: JSON where it is JSON, else text.
 
     Raises:
         BadValue: There is no key or no equals sign.
@@ -59,7 +59,7 @@ def read_settings(pairs: tuple[str, ...]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not (key and equals):
-            raise BadValue("--set key=value", repr(pair), "write it like --set days=14")
+            raise BadValue(f"{option} key=value", repr(pair), f"write it like {option} days=14")
         try:
             settings[key] = json.loads(text)
         except ValueError:
@@ -82,3 +82,17 @@ settings = click.option(
     callback=lambda _, __, pairs: read_settings(pairs),
     help="A setting of the constructor, as JSON or text; may be repeated.",
 )
+
+
+def context(text: str) -> Callable[[Any], Any]:
+    """The option of known context, described by `text`."""
+    return click.option(
+        "--context",
+        metavar="NAME=VALUE",
+        multiple=True,
+        callback=lambda _, option, pairs: read_settings(pairs, option.opts[0]),
+        help=f"{text}; may be repeated.",
+    )
+
+
+simulated_context = context("A known quantity that all datasets share, instead of drawing it")

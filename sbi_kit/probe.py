@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sbi_kit.bank import Bank
 from sbi_kit.chunks import Job, call, draw_theta, expect_output
+from sbi_kit.data import unusable
 from sbi_kit.seeds import numpy_stream
 from sbi_kit.simulator import describe
 
@@ -31,18 +32,21 @@ def probe(job: Job) -> None:
     """
     n = job.model.data.n_range[0]
     for index in range(_PROBES):
-        theta = draw_theta(job.model.prior, 2, numpy_stream(job.seed, "probe", index))
+        start = numpy_stream(job.seed, "probe", index)
+        theta = draw_theta(job.model.prior, 2, start)
+        context = job.context.draw(2, start)
         results = []
         for repeat in range(2):
             rng = numpy_stream(job.seed, "probe", index, 1 + repeat)
             try:
-                output = call(job.model, theta, rng, n)
+                output = call(job.model, theta, rng, n, context)
             except Exception:
                 return  # its chunk will meet it, and say at which parameters
             results.append(expect_output(job.model, output, 2, n).copy())
-        if not np.isfinite(results).all() or not np.array_equal(results[0], results[1]):
+        differ = not np.array_equal(results[0], results[1], equal_nan=True)
+        if differ or unusable(np.stack(results), job.model.data).any():
             return
-        if (results[0] != np.rint(results[0])).any():
+        if (np.isfinite(results[0]) & (results[0] != np.rint(results[0]))).any():
             break  # integers may coincide by chance and get further trials
     warnings.warn(
         f"Simulator {describe(job.model)['name']!r} gives the same data for different random "

@@ -13,7 +13,6 @@ from typing import Any
 
 from sbi_kit import contracts
 from sbi_kit.checks import BadType, BadValue, expect_name, nearest
-from sbi_kit.data import Exchangeable, Matrix, Series, Vector
 
 GROUP = "sbi_kit.simulators"
 
@@ -94,6 +93,9 @@ def expect_simulator(model: Any, what: str = "the simulator") -> contracts.Simul
     Raises:
         BadType: It is a class, or something is missing or of another kind; the message says what.
     """
+    # Layouts take scipy along with their priors, and names are to be listed without it.
+    from sbi_kit.data import Exchangeable, Matrix, Series, Vector
+
     _expect_object(model, what)
     if is_generator(model):
         raise BadType(

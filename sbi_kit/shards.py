@@ -1,8 +1,9 @@
 """Simulations as files: immutable shards that appear whole or not at all.
 
-A shard is a `.safetensors` file with theta (r, d), values (sum of n, columns), offsets (r + 1,)
-and status (r,). It is written under a temporary name, flushed to the disk and renamed, so a reader
-never sees half of one; it is read by mapping it into memory, so a bank may be larger than that.
+A shard is a `.safetensors` file with theta (r, d), values (sum of n, columns), offsets (r + 1,),
+status (r,) and, where there is any, context (r, c). It is written under a temporary name, flushed
+to the disk and renamed, so a reader never sees half of one; it is read by mapping it into memory,
+so a bank may be larger than that.
 Nothing is pickled, and its header is checked against the file's size before any number is read.
 """
 
@@ -26,6 +27,7 @@ OK, NON_FINITE, FAILED = 0, 1, 2
 StatusArray: TypeAlias = NDArray[np.uint8]
 
 _DTYPES = {"theta": "F64", "values": "F64", "offsets": "I64", "status": "U8"}
+_WITH_CONTEXT = {**_DTYPES, "context": "F64"}
 _NUMPY = {"F64": "<f8", "I64": "<i8", "U8": "u1"}
 
 
@@ -38,12 +40,14 @@ class Rows:
         values: Observations, shape (sum of n, columns).
         offsets: Row i owns values[offsets[i]:offsets[i + 1]], shape (r + 1,).
         status: 0 usable, 1 holds NaN or inf, 2 the simulator failed (no observations), shape (r,).
+        context: What is known of each dataset besides, shape (r, c); c may be 0.
     """
 
     theta: Array
     values: Array
     offsets: IntArray
     status: StatusArray
+    context: Array
 
     def __len__(self) -> int:
         return len(self.theta)
@@ -57,6 +61,7 @@ def join(parts: Sequence[Rows]) -> Rows:
         np.concatenate([part.values for part in parts]),
         np.concatenate([[0], np.cumsum(n)]),
         np.concatenate([part.status for part in parts]),
+        np.concatenate([part.context for part in parts]),
     )
 
 
@@ -64,11 +69,12 @@ def write_shard(folder: Path, name: str, rows: Rows) -> tuple[str, str]:
     """Write a shard that `publish` will name; returns its temporary name and its checksum."""
     from safetensors.numpy import save
 
-    content = save({part: np.ascontiguousarray(getattr(rows, part)) for part in _DTYPES})
+    parts = _dtypes(rows.context.shape[1])
+    content = save({part: np.ascontiguousarray(getattr(rows, part)) for part in parts})
     return write(folder, name, content), hashlib.sha256(content).hexdigest()
 
 
-def open_shard(path: Path, *, rows: int, parameters: int, columns: int) -> Rows:
+def open_shard(path: Path, *, rows: int, parameters: int, columns: int, context: int) -> Rows:
     """Map a shard into memory; nothing but its header is read.
 
     Raises:
@@ -83,13 +89,15 @@ def open_shard(path: Path, *, rows: int, parameters: int, columns: int) -> Rows:
             tensors = json.loads(file.read(head))
         shapes = {"theta": (rows, parameters), "offsets": (rows + 1,), "status": (rows,)}
         shapes["values"] = (int(tensors["values"]["shape"][0]), columns)
-        ends = [8 + head + int(tensors[name]["data_offsets"][1]) for name in _DTYPES]
+        shapes["context"] = (rows, context)
+        dtypes = _dtypes(context)
+        ends = [8 + head + int(tensors[name]["data_offsets"][1]) for name in dtypes]
         if max(ends) != size:
             raise _bad_shard(path, f"{size} bytes instead of {max(ends)}")
         content = np.asarray(np.memmap(path, mode="r"))
         parts = {
-            name: _tensor(content[8 + head :], tensors[name], _DTYPES[name], shapes[name])
-            for name in _DTYPES
+            name: _tensor(content[8 + head :], tensors[name], dtype, shapes[name])
+            for name, dtype in dtypes.items()
         }
     except FileNotFoundError:
         raise _bad_shard(path, "no file") from None
@@ -97,7 +105,7 @@ def open_shard(path: Path, *, rows: int, parameters: int, columns: int) -> Rows:
         raise
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise _bad_shard(path, f"a damaged header ({error})") from None
-    return Rows(parts["theta"], parts["values"], parts["offsets"], parts["status"])
+    return Rows(**{"context": np.empty((rows, 0)), **parts})
 
 
 def verify_shard(path: Path, sha256: str) -> None:
@@ -110,6 +118,11 @@ def verify_shard(path: Path, sha256: str) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:
         raise _bad_shard(path, "another checksum")
+
+
+def _dtypes(context: int) -> dict[str, str]:
+    """The tensors of a shard; without context they are those of a bank that never had any."""
+    return _WITH_CONTEXT if context else _DTYPES
 
 
 def _tensor(

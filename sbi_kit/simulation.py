@@ -12,7 +12,7 @@ that ignores its random generator is noticed by the equal data it gives (`sbi_ki
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import closing, contextmanager
 from itertools import islice
@@ -27,6 +27,7 @@ from sbi_kit import contracts, manifest
 from sbi_kit.bank import Bank
 from sbi_kit.checks import BadType, BadValue, expect_array, expect_finite, expect_integer
 from sbi_kit.chunks import Job, Outcome, call, expect_output, run_shard
+from sbi_kit.context import ContextSource, context_source, names_of, read_context
 from sbi_kit.contracts import Array
 from sbi_kit.data import AnyLayout, layout_to_dict
 from sbi_kit.manifest import Record, show_parameters
@@ -59,6 +60,7 @@ def simulate(
     chunk_rows: int | None = None,
     shard_rows: int = 1_000,
     skip_failures: bool = False,
+    context: Mapping[str, float] | None = None,
     progress: Progress | None = None,
 ) -> Bank:
     """Simulate a bank, or what is missing of one that is on disk.
@@ -74,6 +76,8 @@ def simulate(
             takes 25 if that number varies, else 250, or what the bank on disk has.
         shard_rows: Rows per file and per task.
         skip_failures: Whether to go on when the simulator raises; the row is marked.
+        context: Values, by name, of the context that all datasets are to share; None draws all of
+            what the layout declares.
         progress: Called with the rows that are there and the rows wanted.
 
     Returns:
@@ -109,9 +113,11 @@ def simulate(
     _expect_workers(workers, executor)
     folder = None if path is None else Path(path)
     found = manifest.read_manifest(folder) if folder and manifest.is_bank(folder) else None
-    header = _header(model, seed, chunk_rows, shard_rows, folder, found)
+    source = context_source(model.data, context)
+    header = _header(model, source, seed, chunk_rows, shard_rows, folder, found)
     job = Job(
         model=model,
+        context=source,
         seed=header["seed"],
         chunk_rows=header["chunk_rows"],
         shard_rows=header["shard_rows"],
@@ -134,7 +140,11 @@ def simulate(
 
 
 def replicate(
-    model: contracts.Simulator, theta: ArrayLike, n: int, rng: np.random.Generator
+    model: contracts.Simulator,
+    theta: ArrayLike,
+    n: int,
+    rng: np.random.Generator,
+    context: Mapping[str, ArrayLike] | None = None,
 ) -> Array:
     """One dataset for each of the given parameters, as for predictive checks.
 
@@ -143,20 +153,24 @@ def replicate(
         theta: Parameters, shape (b, d), in the prior's units.
         n: Observations per dataset; ignored with a `Vector` layout.
         rng: The source of all randomness.
+        context: What the layout declares of it, by name, one value for all datasets or one each.
 
     Returns:
         Data, shape (b, n, columns); n = 1 with a `Vector` layout.
 
     Raises:
-        BadType, BadValue: Parameters of another shape or not finite, or the simulator returns
-            something other than declared. What the simulator itself raises comes through.
+        BadType, BadValue: Parameters of another shape or not finite, context that is missing or
+            not declared, or the simulator returns something other than declared. What the simulator
+            itself raises comes through.
     """
     names = expect_simulator(model).prior.names
     size = expect_integer("n", n, low=1)
     do = f"pass one row of {', '.join(names)} per dataset"
     points = expect_array("theta", theta, ("b", len(names)), do=do)
     expect_finite("theta", points, names, do=do)
-    return expect_output(model, call(model, points, rng, size), len(points), size)
+    nothing = np.full((len(points), len(names_of(model.data))), np.nan)
+    known = read_context(context, nothing, model.data)
+    return expect_output(model, call(model, points, rng, size, known), len(points), size)
 
 
 def _silent(done: int, total: int) -> None:
@@ -181,6 +195,7 @@ def _expect_workers(workers: object, executor: object) -> None:
 
 def _header(
     model: contracts.Simulator,
+    context: ContextSource,
     seed: int,
     chunk_rows: int | None,
     shard_rows: int,
@@ -208,6 +223,7 @@ def _header(
         "simulator": describe(model),
         "prior": prior,
         "data": layout_to_dict(cast(AnyLayout, model.data)),
+        **({"context": dict(context.given)} if context.given else {}),
         "seed": expect_integer("seed", seed, low=0),
         "chunk_rows": expect_integer("chunk_rows", chunk_rows, low=1),
         "shard_rows": expect_integer("shard_rows", shard_rows, low=1),
@@ -320,9 +336,13 @@ def _discard(job: Job, future: Future[Outcome]) -> None:
 def _failure(job: Job, record: Record) -> str:
     return (
         f"Simulator {describe(job.model)['name']!r} failed at row {record['row']} "
-        f"({show_parameters(record['parameters'])}; seed {job.seed}): "
+        f"({_point(record)}; seed {job.seed}): "
         f"{_one_line(record['exception'])}"
     )
+
+
+def _point(record: Record) -> str:
+    return show_parameters({**record["parameters"], **record.get("context", {})})
 
 
 def _one_line(text: Any) -> str:
@@ -334,6 +354,5 @@ def _expect_some_success(bank: Bank) -> None:
         first = bank.failures[0]
         raise SimulationError(
             f"All {len(bank)} simulations of {bank.simulator['name']!r} failed, the first at "
-            f"{show_parameters(first['parameters'])}: {_one_line(first['exception'])}; repair the "
-            "simulator or its prior."
+            f"{_point(first)}: {_one_line(first['exception'])}; repair the simulator or its prior."
         )

@@ -27,7 +27,8 @@ class Simulator:
         prior: The distribution its parameters are drawn from.
         data: The layout of one dataset.
         simulate: `simulate(theta, rng, n)`, theta (b, d) to data (b, n, columns); with a `Vector`
-            layout `simulate(theta, rng)` to (b, columns). All randomness comes from `rng`.
+            layout `simulate(theta, rng)` to (b, columns). Where the layout declares a context, it
+            comes last, shape (b, c). All randomness comes from `rng`.
         observed: Real data in any form that `sample` accepts, if there are any.
 
     Raises:

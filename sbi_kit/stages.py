@@ -6,7 +6,8 @@ whose seed is made from the command's for that purpose alone, so they are never 
 
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,11 +45,12 @@ class Watch:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A simulator, and how to run it."""
+    """A simulator, and how to run it, with the context that all its datasets share."""
 
     model: Simulator
     workers: int
     skip_failures: bool
+    context: Mapping[str, float] = field(default_factory=dict)
 
     def fill(self, rows: int, *, seed: int, path: Path | None, label: str = "simulating") -> Bank:
         """Simulate what is missing of a bank, on disk or in memory."""
@@ -60,6 +62,7 @@ class Source:
                 path=path,
                 workers=self.workers,
                 skip_failures=self.skip_failures,
+                context=self.context,
                 progress=report,
             )
 
@@ -102,9 +105,12 @@ def train(
 def judge(
     posterior: "NeuralPosterior", source: Source, *, datasets: int, draws: int, seed: int
 ) -> "Verdict":
-    """The verdict of fresh simulations."""
+    """The verdict of fresh simulations, which share the context that the training shared."""
     from sbi_kit.diagnostics.calibration import calibrate
 
+    known = posterior.history.get("context", {})
+    shared = {name: low for name, (low, high) in known.items() if low == high}
+    source = replace(source, context=shared)
     fresh = source.fill(datasets, seed=torch_seed(seed, "check"), path=None, label="checking")
     return calibrate(posterior, fresh, draws=draws, seed=seed)
 

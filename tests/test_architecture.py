@@ -13,8 +13,8 @@ GROUND, DATA, PARTS, METHODS, JUDGES, SURFACE = range(6)
 FLOORS = {
     GROUND: "contracts checks seeds files",
     DATA: (
-        "families prior data shards manifest chunks store probe bank simulation simulator registry "
-        "arviz_bridge"
+        "families prior context data shards manifest chunks store probe bank simulation simulator "
+        "registry arviz_bridge"
     ),
     PARTS: (
         "summary summary.gated summary.ragged summary.identity summary.deep_set summary.two_way "

@@ -64,6 +64,13 @@ class Counts:
     def simulate(self, theta, rng, n):
         return rng.poisson(theta[:, :1, None], (len(theta), n, 1))
 
+class Stimulus:
+    prior = Prior(slope=Normal(0, 1))
+    data = Vector(columns=("x", "y"), context=Prior(strength=Uniform(0.5, 2)), missing=("y",))
+
+    def simulate(self, theta, rng, context):
+        return theta * context + 0.5 * rng.standard_normal((len(theta), 2))
+
 class Apples:
     features, targets = ("weight", "kind"), ("price",)
 
@@ -90,6 +97,7 @@ POINTS = {
     "crash": "test_cli_lab:crash",
     "location": "test_cli_lab:Location",
     "orchard": "test_cli_lab:Orchard",
+    "stimulus": "test_cli_lab:Stimulus",
 }
 PROJECT = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text())["project"]
 OWN = PROJECT["entry-points"]["sbi_kit.simulators"]
@@ -860,3 +868,41 @@ def test_influenza_from_nothing_to_the_table(run, tmp_path):
     idata = read_netcdf("flu.nc")
     assert idata["posterior_predictive"]["in_bed"].shape == (1, 200, 14)
     assert idata["observed_data"]["in_bed"].values[5] == 298
+
+
+# Known context
+
+
+def test_context_is_given_by_name(run, tmp_path):
+    rows = ("--simulations", 300, "--epochs", 1)
+    shared = run("fit", "stimulus", "--out", "o", *rows, "--context", "strength=1.5")
+    assert shared.code == 0, shared.stderr
+    assert load("o").history["context"] == {"strength": [1.5, 1.5]}
+    assert "trained on" not in shared.stderr  # the fresh simulations share it too
+    pd.DataFrame({"x": [1.0], "y": [np.nan]}).to_csv("one.csv")
+    command = ("sample", "o", "--observed", "one.csv", "--draws", 9)
+    assert "the context 'strength', which the layout declares" in sentence(
+        run(*command, "--out", "a.nc"), 2
+    )
+    assert run(*command, "--out", "a.nc", "--context", "strength=1.5").code == 0
+    assert float(read_netcdf("a.nc")["constant_data"]["strength"]) == 1.5
+    other = run(*command, "--out", "b.nc", "--context", "strength=1.9")
+    assert "has strength = 1.9, and the posterior was trained on 1.5 to 1.5" in other.stderr
+
+
+def test_context_of_a_bank(run):
+    command = ("simulate", "stimulus", "--rows", 60, "--bank", "b", "--context")
+    assert run(*command, "strength=1").code == 0
+    assert set(Bank.open("b").context[:, 0]) == {1}
+    assert "context strength 1.0 there and 2.0 here" in sentence(run(*command, "strength=2"), 2)
+    assert "Expected --context key=value; got 'strength'" in sentence(run(*command, "strength"), 2)
+    message = sentence(run(*command, "strength=high"), 2)
+    assert "context 'strength' as a finite number; got 'high'" in message
+    both = ("fit", "stimulus", "--out", "o", "--bank", "b", "--context", "strength=1")
+    assert "--context and --bank exclude each other" in run(*both).stderr
+
+
+def test_list_verbose_shows_context_and_what_may_be_missing(run):
+    text = run("list", "--verbose").stdout
+    assert "  data            vector: x, y\n  context         strength\n" in text
+    assert "  may be missing  y\n" in text

@@ -13,6 +13,7 @@ from sbi_kit.data import (
     Vector,
     layout_from_dict,
     layout_to_dict,
+    missable,
     read,
     stack,
 )
@@ -192,7 +193,7 @@ REFUSED = {
         SETS,
         np.array([[1, 2], [3, np.nan]]),
         "Expected the observed data without NaN or inf; got nan at row 1 of column 'y'; remove or "
-        "impute it before inference.",
+        "impute it before inference, or train with a layout that has missing=True.",
     ),
     "inf": (SETS, {"x": [1, -np.inf], "y": [3, 4]}, "got -inf at row 1 of column 'x'"),
     "nan in one of several": (
@@ -230,7 +231,7 @@ REFUSED = {
     "nan in nullable integers": (
         SETS,
         pd.DataFrame({"x": pd.array([1, None], dtype="Int64"), "y": [1, 2]}),
-        "got nan at row 1 of column 'x'; remove or impute it before inference.",
+        "got nan at row 1 of column 'x'; remove or impute it before inference, or train",
     ),
     "strings in a frame": (
         SETS,
@@ -255,7 +256,7 @@ REFUSED = {
     "a masked number": (
         SETS,
         np.ma.masked_equal([[1, 2], [3, 4]], 4),
-        "got nan at row 1 of column 'y'; remove or impute it before inference.",
+        "got nan at row 1 of column 'y'; remove or impute it before inference, or train",
     ),
     "a masked number in a dict": (
         SETS,
@@ -401,3 +402,69 @@ def test_long_lists_of_columns_are_cut_short_in_messages():
     wide = Matrix(columns=tuple(f"gene_{i}" for i in range(1, 101)), n=2)
     with pytest.raises(BadValue, match=r"gene_9, gene_10, \.\.\., gene_100\.$"):
         read(np.zeros((2, 99)), wide)
+
+
+# Missing entries
+
+
+HOLED = Series(columns=("x", "y"), n=(2, 9), missing=("y",))
+
+
+def test_missing_entries_are_read_where_the_layout_lets_them():
+    table = np.array([[1.0, np.nan], [2.0, 3.0]])
+    masked = np.ma.array(np.nan_to_num(table), mask=np.isnan(table))
+    frame = pd.DataFrame({"x": [1, 2], "y": pd.array([None, 3], dtype="Int64")})
+    for form in (table, table.tolist(), masked, frame, {"x": [1, 2], "y": [None, 3]}, [table]):
+        np.testing.assert_array_equal(read(form, HOLED).values[0], table)
+        assert read(form, HOLED).mask.all()
+    everywhere = Series(columns=("x", "y"), n=(2, 9), missing=True)
+    empty = np.full((3, 2), np.nan)
+    np.testing.assert_array_equal(read(empty, everywhere).values[0], empty)
+
+
+@pytest.mark.parametrize(
+    ("x", "text"),
+    [
+        ([[np.nan, 1]], "got nan at row 0 of column 'x'; remove or impute it before inference, or"),
+        ([[1, np.nan], [2, np.inf]], "got inf at row 1 of column 'y'; remove or impute it before "),
+        ([[1, np.nan], [np.nan, 1]], "got nan at row 1 of column 'x'"),
+    ],
+)
+def test_entries_that_may_not_be_missing(x, text):
+    with pytest.raises(BadValue, match=re.escape(text)):
+        read(x, HOLED)
+
+
+@pytest.mark.parametrize(
+    ("layout", "missing"),
+    [
+        (HOLED, ("y",)),
+        (Vector(("a", "b", "c"), missing=["c", "a"]), ("a", "c")),
+        (Vector(("a", "b"), missing="b"), ("b",)),
+        (Exchangeable(("a", "b"), 3, missing=True), ("a", "b")),
+        (Matrix(("a", "b"), 3, missing=True), ("a", "b")),
+        (Matrix(("a", "b"), 3), ()),
+    ],
+)
+def test_a_layout_knows_what_may_be_missing(layout, missing):
+    assert layout.missing == missing
+    assert layout_from_dict(layout_to_dict(layout)) == layout
+    assert ("missing" in layout_to_dict(layout)) == bool(missing)
+    assert [layout.columns[place] for place in missable(layout)] == list(missing)
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "text"),
+    [
+        (lambda: Vector("a", missing="b"), UnknownName, "column that may be missing (a)"),
+        (lambda: Vector("a", missing=3), BadType, "missing as True, False or names of columns"),
+        (
+            lambda: Matrix(("a", "b"), 3, missing=("a",)),
+            BadValue,
+            "missing as True or False, as all cells are alike; got ('a',); let all columns be",
+        ),
+    ],
+)
+def test_what_cannot_be_missing(build, error, text):
+    with pytest.raises(error, match=re.escape(text)):
+        build()

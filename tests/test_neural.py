@@ -13,6 +13,7 @@ from sbi_kit.contracts import Posterior
 from sbi_kit.data import Datasets, read, stack
 
 SMALL = {"width": 16, "hidden": 16, "blocks": 2, "epochs": 8}
+QUICK = {"epochs": 20, "batch_size": 200, "width": 16, "hidden": 16, "blocks": 1}
 TRIANGLE = sk.Prior(beta=sk.Uniform(0.01, 1), gamma=sk.Uniform(0, "beta"))
 
 
@@ -518,3 +519,191 @@ def test_a_posterior_is_immutable(sets):
         sets.prior = TRIANGLE
     assert not any(weight.requires_grad for weight in sets.encoder.network.parameters())
     assert not sets.encoder.network.training
+
+
+# Known context: x_i ~ N(slope * strength, 1), and slope ~ N(0, 1)
+
+
+@pytest.fixture(scope="module")
+def stimulus():
+    def answers(theta, rng, n, context):
+        return rng.normal((theta * context)[:, None], 1.0, (len(theta), n, 1))
+
+    known = sk.Prior(strength=sk.Uniform(0.2, 2))
+    model = sk.Simulator(
+        name="stimulus",
+        prior=sk.Prior(slope=sk.Normal(0, 1)),
+        data=sk.Exchangeable(columns=("x",), n=4, context=known),
+        simulate=answers,
+    )
+    return sk.fit(sk.simulate(model, 4_000, seed=1), seed=2, **QUICK)
+
+
+@pytest.mark.parametrize("strength", [0.4, 1.6])
+def test_context_gives_the_exact_posterior(stimulus, strength):
+    """N(s Σx / (1 + n s²), 1 / (1 + n s²)): means within .3 sd (rms), sds within 10 % (average)."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(strength * rng.normal(size=(40, 1)), 1, (40, 4))
+    sd = 1 / math.sqrt(1 + 4 * strength**2)
+    draws = stimulus.sample(x[..., None], draws=2_000, seed=4, context={"strength": strength})
+    mean = strength * x.sum(1, keepdims=True) * sd**2
+    assert math.sqrt(np.mean((draws.mean(axis=1) - mean) ** 2)) < 0.3 * sd
+    assert abs(draws.std(axis=1).mean() / sd - 1) < 0.1
+    log_q = stimulus.log_prob(mean, x[..., None], context={"strength": np.full(40, strength)})
+    assert abs(log_q.mean() + math.log(sd * math.sqrt(2 * math.pi))) < 0.15
+
+
+def test_every_way_of_giving_context_gives_the_same_draws(stimulus, tmp_path):
+    x = np.array([0.3, 1.0, -0.5, 2.0])
+    stimulus.save(tmp_path / "s")
+    one = stimulus.sample(x, draws=9, seed=1, context={"strength": 1.5})
+    frame = pd.DataFrame({"x": x, "strength": 1.5})
+    for posterior in (stimulus, sk.load(tmp_path / "s")):
+        assert posterior.sample(frame, draws=9, seed=1).tobytes() == one.tobytes()
+    both = stimulus.sample([x, x], draws=9, seed=1, context={"strength": [1.5, 0.3]})
+    np.testing.assert_allclose(both[0], one[0], rtol=1e-4, atol=1e-5)
+    assert np.abs(both[1] - both[0]).max() > 0.1
+    for door in (
+        lambda: stimulus.sample(x, draws=9, seed=1),
+        lambda: stimulus.infer(x, draws=9, seed=1),
+        lambda: stimulus.log_prob([[0.0]], x),
+    ):
+        with pytest.raises(BadValue, match="the context 'strength', which the layout declares"):
+            door()
+
+
+def test_untrained_context_is_named(stimulus):
+    x = {"x": [0.3, 1.0, -0.5, 2.0], "strength": 3}
+    text = "Dataset 0 has strength = 3, and the posterior was trained on 0.2"
+    for door in (
+        lambda: stimulus.sample(x, draws=9, seed=1),
+        lambda: stimulus.infer(x, draws=9, seed=1),
+        lambda: stimulus.log_prob([[0.0]], x),
+    ):
+        told_of = [warning for warning in told(door) if "extrapolation" in warning]
+        assert len(told_of) == 1
+        assert told_of[0].startswith(text)
+    assert told(lambda: stimulus.sample({**x, "strength": 1.9}, draws=9, seed=1)) == []
+
+
+def test_data_are_replicated_under_the_observed_context(stimulus):
+    x = np.full((2, 4, 1), 2.0)
+    known = {"strength": [0.25, 1.9]}
+    idata = stimulus.infer(x, draws=1_000, seed=3, predictive=1_000, context=known)
+    assert idata["constant_data"]["strength"].values.tolist() == known["strength"]
+    slope = idata["posterior"]["slope"].mean(("chain", "draw")).values
+    predicted = idata["posterior_predictive"]["x"].mean(("chain", "draw", "observation")).values
+    np.testing.assert_allclose(predicted, slope * known["strength"], atol=0.1)
+    other = sk.Simulator(
+        name="other",
+        prior=stimulus.prior,
+        data=sk.Exchangeable(columns=("x",), n=4),
+        simulate=level,
+    )
+    with pytest.raises(BadValue, match="data of x, strength; got slope and Exchangeable data of x"):
+        stimulus.infer(x, draws=9, seed=3, context=known, model=other)
+
+
+def test_a_matrix_gets_its_context_after_the_pooling():
+    """Cells are N(s m, 1), standardised alike; the context moves the posterior of m."""
+
+    def cells(theta, rng, n, context):
+        return theta[:, :1, None] * context[:, :1, None] + rng.standard_normal((len(theta), n, 3))
+
+    known = sk.Prior(s=sk.LogUniform(0.1, 1e4))  # heavy-tailed, so it has two views
+    data = sk.Matrix(columns=("a", "b", "c"), n=(2, 5), context=known)
+    model = sk.Simulator(name="c", prior=sk.Prior(m=sk.Normal(0, 1)), data=data, simulate=cells)
+    bank = sk.simulate(model, 1_000, seed=1)
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    for summary in ("two_way", "deep_set"):
+        posterior = sk.fit(bank, seed=2, summary=summary, **(SMALL | {"epochs": 2}))
+        sizes = posterior.architecture
+        assert (sizes.columns, sizes.context, sizes.inputs % 3) == (3, 2, 2)
+        draws = [posterior.sample(x, draws=50, seed=1, context={"s": s}) for s in (1, 50)]
+        assert np.abs(draws[0] - draws[1]).max() > 1e-3
+
+
+def test_context_that_all_simulations_share_is_no_surprise(stimulus):
+    bank = sk.simulate(stimulus.model, 1_000, seed=1, context={"strength": 1})
+    posterior = sk.fit(bank, seed=2, **(SMALL | {"epochs": 1}))
+    assert posterior.history["context"] == {"strength": [1.0, 1.0]}
+    x = {"x": [0.3, 1.0, -0.5, 2.0], "strength": 1.01}
+    assert "trained on 1 to 1;" in told(lambda: posterior.sample(x, draws=9, seed=1))[0]
+
+
+# Missing entries: x_i ~ N(m, 1), each missing with a probability of U(0, 0.8), and m ~ N(0, 1)
+
+
+@pytest.fixture(scope="module")
+def holes():
+    def punched(theta, rng, n):
+        x = level(theta, rng, n)
+        x[rng.random(x.shape) < rng.uniform(0, 0.8, (len(theta), 1, 1))] = np.nan
+        return x
+
+    model = sk.Simulator(
+        name="holes",
+        prior=sk.Prior(m=sk.Normal(0, 1)),
+        data=sk.Exchangeable(columns=("x",), n=8, missing=True),
+        simulate=punched,
+    )
+    return sk.fit(sk.simulate(model, 4_000, seed=1), seed=2, **QUICK)
+
+
+@pytest.mark.parametrize("measured", [1, 4, 8])
+def test_the_width_follows_the_number_of_measured_entries(holes, measured):
+    """N(Σx / (1 + k), 1 / (1 + k)): means within .35 sd (rms), sds within 15 % on average."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(rng.normal(size=(40, 1)), 1, (40, 8))
+    x[:, measured:] = np.nan
+    sd = 1 / math.sqrt(1 + measured)
+    draws = holes.sample(rng.permuted(x, axis=1)[..., None], draws=2_000, seed=4)[..., 0]
+    error = (draws.mean(axis=1) - np.nansum(x, axis=1) * sd**2) / sd
+    assert math.sqrt(np.mean(error**2)) < 0.35
+    assert abs(draws.std(axis=1).mean() / sd - 1) < 0.15
+
+
+def test_missing_entries_go_all_the_way(holes, tmp_path):
+    holes.save(tmp_path / "h")
+    x = np.array([0.3, np.nan, -0.5, 2.0, np.nan, 0.1, np.nan, 0.2])
+    same = sk.load(tmp_path / "h").sample(x, draws=9, seed=1)
+    assert same.tobytes() == holes.sample({"x": x}, draws=9, seed=1).tobytes()
+    idata = holes.infer(x, draws=40, seed=3)
+    observed = idata["observed_data"]["x"].values
+    np.testing.assert_array_equal(observed, x)
+    share = np.isnan(idata["posterior_predictive"]["x"].values).mean()
+    assert 0.2 < share < 0.6
+    with pytest.raises(BadValue, match=r"got inf at row 1 of column 'x'; remove or impute it be"):
+        holes.sample([0.3, np.inf, np.nan], draws=9, seed=1)
+
+
+LAYOUTS = {
+    "identity": sk.Series(columns=("x", "y"), n=6, missing=("y",)),
+    "deep_set": sk.Exchangeable(columns=("x", "y"), n=(3, 6), missing=True),
+    "two_way": sk.Matrix(columns=("x", "y"), n=(3, 6), missing=True),
+    "gru": sk.Series(columns=("x", "y"), n=(3, 6), missing=True),
+}
+
+
+@pytest.mark.parametrize("summary", LAYOUTS)
+def test_every_summary_takes_missing_entries(summary):
+    layout = LAYOUTS[summary]
+
+    def punched(theta, rng, n):
+        x = pairs(theta, rng, n)
+        first = layout.columns.index(layout.missing[0])
+        x[rng.random(len(x)) < 0.5, -1, first:] = np.nan  # an observation that is missing entirely
+        return x
+
+    prior = sk.Prior(a=sk.Normal(0, 1), b=sk.Normal(2, 3))
+    model = sk.Simulator(name="p", prior=prior, data=layout, simulate=punched)
+    bank = sk.simulate(model, 1_000, seed=1)
+    assert not bank.status.any()
+    posterior = sk.fit(bank, seed=2, summary=summary, **(SMALL | {"epochs": 1}))
+    x = pairs(np.array([[0.6, 0.3]]), np.random.default_rng(0), 6)[0]
+    whole = posterior.sample(x, draws=9, seed=1)
+    part = np.where(np.eye(6, 2, -4).astype(bool) & [[False, True]], np.nan, x)
+    assert np.isnan(part).sum() == 1
+    draws = posterior.sample(part, draws=9, seed=1)
+    assert np.isfinite(draws).all()
+    assert np.abs(draws - whole).max() > 1e-6

@@ -22,7 +22,7 @@ def blocks(language):
 
 
 MAIN_JOB, TESTS = (block.strip() for block in blocks("bash"))
-EXAMPLE, OWN_SIMULATOR = blocks("python")
+EXAMPLE, OWN_SIMULATOR, WITH_CONTEXT = blocks("python")
 COMMANDS, TREE = blocks("text")
 
 
@@ -42,6 +42,8 @@ def test_the_simulator_is_one():
     names = {}
     exec(compile(OWN_SIMULATOR, "README.md", "exec"), names)
     assert names["Decay"].prior.names == ("rate", "size")
+    exec(compile(WITH_CONTEXT, "README.md", "exec"), names)
+    assert names["Detection"].data.context.names == ("strength",)
 
 
 def test_the_main_job_meets_its_promise(tmp_path):

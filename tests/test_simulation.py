@@ -792,3 +792,48 @@ def test_bank_remembers_the_model(tmp_path):
     bank = simulate(model, 10, seed=1, path=tmp_path / "bank")
     assert bank.model is model
     assert simulate(model, 10, seed=1).simulator == describe(model)
+
+
+# Missing entries
+
+
+def test_missing_entries_are_usable_where_the_layout_lets_them_be():
+    def run(theta, rng, n):
+        x = rng.normal(size=(len(theta), n, 2))
+        x[::5, 0, 1] = np.nan
+        x[1::5, 0, 0] = np.nan
+        x[2::5, 0, 1] = np.inf
+        x[3::5] = np.nan
+        return x
+
+    kinds = {}
+    for missing in (False, "y", True):
+        data = Exchangeable(columns=("x", "y"), n=3, missing=missing)
+        bank = simulate(make(run, data=data), 50, seed=1, chunk_rows=10)
+        kinds[missing] = bank.status[:5].tolist()
+        np.testing.assert_array_equal(bank.status.reshape(10, 5), [bank.status[:5]] * 10)
+    assert kinds == {False: [1, 1, 1, 1, 0], "y": [0, 1, 1, 1, 0], True: [0, 0, 1, 0, 0]}
+
+
+def test_datasets_missing_entirely_are_no_copies():
+    def run(theta, rng, n):
+        x = rng.integers(0, 2, size=(len(theta), n, 1)).astype(float)
+        x[rng.random(x.shape) < 0.5] = np.nan
+        return x
+
+    data = Exchangeable(columns=("x",), n=3, missing=True)
+    simulate(make(run, data=data), 300, seed=1)
+
+
+def test_an_ignored_generator_is_noticed_among_missing_entries():
+    def run(theta, rng, n):
+        x = np.random.default_rng(5).normal(size=(len(theta), n, 1))
+        x[:, 0] = np.nan
+        return x
+
+    data = Exchangeable(columns=("x",), n=3, missing=True)
+    with (
+        pytest.warns(UserWarning, match="the same data for different random streams"),
+        pytest.warns(UserWarning, match="its random streams seem to be copied"),
+    ):
+        simulate(make(run, data=data), 300, seed=1)

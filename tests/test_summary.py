@@ -476,3 +476,45 @@ def test_a_standardisation_repeated_treats_all_columns_alike():
     table = values[:300].reshape(100, 3)
     views = one.repeated(3)(table).reshape(100, 2, 3)
     np.testing.assert_array_equal(views, one(table[..., None]).swapaxes(1, 2))
+
+
+def test_missing_values_become_zeros_with_an_indicator():
+    values = columns_of_all_kinds()
+    values[::3, 1] = values[1::3, 3] = np.nan
+    standardizer = fit_standardizer(values, [1, 3])
+    plain = fit_standardizer(columns_of_all_kinds())
+    features = standardizer(values)
+    assert features.shape == (4_000, standardizer.features) == (4_000, 8)
+    there = ~np.isnan(values[:, [1, 3]])
+    np.testing.assert_array_equal(features[:, 6:], there)
+    assert not features[:, 1][~there[:, 0]].any()
+    assert not features[:, [3, 5]][~there[:, 1]].any()
+    # What is there is standardised as if nothing were missing, but for the sample's noise.
+    np.testing.assert_allclose(features[1::3, 1], plain(columns_of_all_kinds())[1::3, 1], atol=0.2)
+    np.testing.assert_allclose(standardizer.center, np.nanmedian(values, axis=0))
+    assert np.abs(features[there[:, 1], 5].mean()) < 1e-5
+    assert constant_columns(values, ["a", "b", "c", "d"]) == []
+
+
+def test_what_may_be_missing_and_is_not_still_has_its_indicator():
+    values = columns_of_all_kinds()
+    plain, prepared = fit_standardizer(values), fit_standardizer(values, [0])
+    np.testing.assert_array_equal(prepared(values)[:, :-1], plain(values))
+    assert (prepared(values)[:, -1] == 1).all()
+    values[:, 0] = np.nan
+    assert constant_columns(values, ["a", "b", "c", "d"]) == ["a"]
+    features = fit_standardizer(values, [0])(values)
+    assert np.isfinite(features).all()
+    assert not features[:, [0, -1]].any()
+
+
+def test_two_standardisations_stand_side_by_side():
+    values = columns_of_all_kinds()
+    values[::3, 3] = np.nan
+    cells = fit_standardizer(values[:, 3:], [0]).repeated(2)
+    context = fit_standardizer(values[:, [0, 2]])
+    both = Standardizer(**cells.beside(context).arrays())
+    table = np.concatenate([values[:, [3, 3]], values[:, [0, 2]]], axis=1)
+    expected = np.concatenate([cells(table[:, :2]), context(table[:, 2:])], axis=1)
+    np.testing.assert_array_equal(both(table), expected)
+    assert (both.features, both.features_from(2), cells.features) == (9, 3, 6)

@@ -596,3 +596,65 @@ def test_broken_generators_are_named(change, error, message):
 def test_too_few_rows_are_refused():
     with pytest.raises(BadValue, match="rows as an integer >= 100; got 3"):
         check_generator(Apples(), rows=3)
+
+
+# Known context and missing entries
+
+
+class Stimulus:
+    prior = Prior(slope=Uniform(-1, 1))
+    data = Exchangeable(
+        columns=("x",), n=(2, 9), context=Prior(strength=Uniform(0.5, 2)), missing=True
+    )
+
+    def simulate(self, theta, rng, n, context):
+        x = (theta * context)[:, None] + rng.standard_normal((len(theta), n, 1))
+        x[rng.random(x.shape) < rng.uniform(0, 0.8, (len(theta), 1, 1))] = np.nan
+        return x
+
+
+def forgets_context(self, theta, rng, n):
+    return rng.random((len(theta), n, 1))
+
+
+def ignores_context(self, theta, rng, n, context):
+    return theta[:, None] + rng.random((len(theta), n, 1))
+
+
+def changes_context(self, theta, rng, n, context):
+    context *= 2
+    return (theta * context)[:, None] + rng.random((len(theta), n, 1))
+
+
+def shares_its_noise(self, theta, rng, n, context):
+    x = Stimulus.simulate(self, theta, rng, n, context)
+    return np.where(np.isnan(x), x, (theta * context)[:, None] + rng.random((1, n, 1)))
+
+
+def measures_less_of_more(self, theta, rng, n, context):
+    x = Stimulus.simulate(self, theta, rng, n, context)
+    return x + 9.0 * n
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_good_simulator_with_context_and_missing_entries_passes(seed):
+    check_simulator(Stimulus(), seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("simulate", "message"),
+    [
+        (
+            forgets_context,
+            r"Broken.simulate\(theta, rng, n, context\) to run at draws of the prior; got TypeError"
+            r".* takes 4 positional arguments but 5 were given; repair it, .* strength = ",
+        ),
+        (ignores_context, "data that depend on context; got the same data for other context; use"),
+        (changes_context, "context left as it was; got context changed in place; work on a copy"),
+        (shares_its_noise, "datasets that share no random numbers"),
+        (measures_less_of_more, "the first 2 of 9 observations to be like a dataset of 2"),
+    ],
+)
+def test_broken_simulators_with_context_are_named(simulate, message):
+    with pytest.raises(BadValue, match=message):
+        check_simulator(type("Broken", (Stimulus,), {"simulate": simulate})())

@@ -2,12 +2,13 @@
 
 A column is centred by its median and scaled by its quartiles, and grows like a logarithm beyond
 five units, so no outlier dominates. A heavy-tailed column (counts over decades, say) is shown a
-second time on a logarithmic scale. All of it happens in float64, before the networks' float32 could
-lose a small spread beside a large offset.
+second time on a logarithmic scale. A value that is missing, NaN, becomes 0 in both views; where
+that may happen, one more feature is 1 where there is a value and 0 where there is none. All of it
+happens in float64, before the networks' float32 could lose a small spread beside a large offset.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ _ENOUGH = 500_000  # values whose quantiles are as good as those of all
 
 @dataclass(frozen=True)
 class Standardizer:
-    """The map from k columns to k + m features; `fit_standardizer` makes one.
+    """The map from k columns to k + m + p features; `fit_standardizer` makes one.
 
     Attributes:
         center: Median of each column, shape (k,).
@@ -31,6 +32,9 @@ class Standardizer:
         unit: Where it turns from linear to logarithmic, shape (m,).
         log_center: Mean of the logarithmic view, shape (m,).
         log_scale: Standard deviation of the logarithmic view, shape (m,).
+        missable: The p columns whose values may be missing.
+        order: Which feature stands where; empty if they stay as they are, first all linear views,
+            then all logarithmic ones, then what tells which values are there.
     """
 
     center: Array
@@ -40,37 +44,72 @@ class Standardizer:
     unit: Array
     log_center: Array
     log_scale: Array
+    missable: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    order: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     @property
     def features(self) -> int:
-        """Number of features, k + m."""
-        return len(self.center) + len(self.heavy)
+        """Number of features, k + m + p."""
+        return self.features_from(0)
+
+    def features_from(self, column: int) -> int:
+        """Number of features made of this column and those after it."""
+        more = int(np.sum(self.heavy >= column)) + int(np.sum(self.missable >= column))
+        return len(self.center) - column + more
 
     def __call__(self, values: Array) -> NDArray[np.float32]:
-        """Features (..., k + m) of values (..., k)."""
+        """Features (..., k + m + p) of values (..., k)."""
         linear = (values - self.center) / self.scale
         logarithmic = np.arcsinh((values[..., self.heavy] - self.origin) / self.unit)
         logarithmic = (logarithmic - self.log_center) / self.log_scale
-        return _softened(np.concatenate([linear, logarithmic], axis=-1)).astype(np.float32)
+        features = _softened(np.concatenate([linear, logarithmic], axis=-1))
+        if len(self.missable):
+            there = ~np.isnan(values[..., self.missable])
+            features = np.concatenate([np.where(np.isnan(features), 0.0, features), there], -1)
+        return (features[..., self.order] if len(self.order) else features).astype(np.float32)
 
     def repeated(self, columns: int) -> "Standardizer":
         """The map of one column, for that many alike: first all linear views, then all others."""
         parts = {name: np.repeat(array, columns) for name, array in vars(self).items()}
-        return Standardizer(**{**parts, "heavy": np.arange(columns * len(self.heavy))})
+        for name in ("heavy", "missable"):
+            parts[name] = np.arange(columns * len(vars(self)[name]))
+        return Standardizer(**parts)
+
+    def beside(self, other: "Standardizer") -> "Standardizer":
+        """The map of this one's columns and then the other's: all features of these, then those."""
+        k = len(self.center)
+        parts = {
+            name: np.concatenate([mine, getattr(other, name)]) for name, mine in vars(self).items()
+        }
+        for name in ("heavy", "missable"):
+            parts[name][len(getattr(self, name)) :] += k
+        # Features by kind, as they come: those of the first map are to stand before the second's.
+        kinds = [(len(a.center), len(a.heavy), len(a.missable)) for a in (self, other)]
+        whose = np.concatenate([np.repeat([0, 1], counts) for counts in zip(*kinds, strict=True)])
+        return Standardizer(**{**parts, "order": np.argsort(whose, kind="stable")})
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The attributes by name, to be saved; `Standardizer(**arrays)` is the inverse."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def fit_standardizer(values: Array) -> Standardizer:
-    """Learn the standardisation of values (rows, k); constant columns become zeros."""
+def fit_standardizer(values: Array, missable: Sequence[int] | IntArray = ()) -> Standardizer:
+    """Learn the standardisation of values (rows, k); constant columns become zeros.
+
+    Args:
+        values: Columns to standardise; what is NaN is left out.
+        missable: Places of the columns whose values may be missing.
+    """
     sample = values[:: max(1, len(values) // _ENOUGH)]
-    low, center, high = np.quantile(sample, [0.25, 0.5, 0.75], axis=0)
-    sd = sample.std(axis=0)
+    quantile, mean, std = np.quantile, np.mean, np.std
+    if np.isnan(sample).any():
+        quantile, mean, std = np.nanquantile, np.nanmean, np.nanstd
+        sample = np.where(np.isnan(sample).all(axis=0), 0.0, sample)
+    low, center, high = quantile(sample, [0.25, 0.5, 0.75], axis=0)
+    sd = std(sample, axis=0)
     # A column that is mostly one value (zeros, say) has no quartiles to go by.
     scale = _first_positive((high - low) / 1.349, sd, np.ones_like(sd))
-    edges = np.quantile(sample, [0.005, 0.995], axis=0)
+    edges = quantile(sample, [0.005, 0.995], axis=0)
     tail = np.maximum(center - edges[0], edges[1] - center)
     heavy = np.flatnonzero(tail > _HEAVY * (high - low) / 2 + 1e-12 * np.abs(center))
     origin, unit = _log_axes(sample[:, heavy], center[heavy])
@@ -81,20 +120,21 @@ def fit_standardizer(values: Array) -> Standardizer:
         heavy=heavy,
         origin=origin,
         unit=unit,
-        log_center=logarithmic.mean(axis=0),
-        log_scale=_first_positive(logarithmic.std(axis=0), np.ones(len(heavy))),
+        log_center=mean(logarithmic, axis=0),
+        log_scale=_first_positive(std(logarithmic, axis=0), np.ones(len(heavy))),
+        missable=np.array(missable, dtype=np.int64),
     )
 
 
 def constant_columns(values: Array, names: Sequence[str]) -> list[str]:
-    """Names of the columns of values (rows, k) that never change."""
-    constant = (values == values[:1]).all(axis=0)
+    """Names of the columns of values (rows, k) that never change, or have no value at all."""
+    constant = (values == values[:1]).all(axis=0) | np.isnan(values).all(axis=0)
     return [name for name, same in zip(names, constant, strict=True) if same]
 
 
 def _log_axes(values: Array, center: Array) -> tuple[Array, Array]:
     """Origin and unit of each heavy column: zero if it is never negative, else its median."""
-    origin = np.where((values >= 0).all(axis=0), 0.0, center)
+    origin = np.where((values < 0).any(axis=0), center, 0.0)
     sizes = np.abs(values - origin)
     unit = [np.quantile(s[s > 0], 0.05) if (s > 0).any() else 1.0 for s in sizes.T]
     return origin, np.array(unit, dtype=np.float64)

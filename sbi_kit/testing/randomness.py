@@ -1,6 +1,7 @@
 """What every check of randomness shares: the global generators are watched, and put back."""
 
 import random
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,9 +9,17 @@ from typing import Any
 import numpy as np
 
 from sbi_kit.checks import BadValue
+from sbi_kit.contracts import Array
 
 FALSE_ALARM = 1e-6
 RNG_ADVICE = "draw every random number from the rng that is passed"
+
+
+def moments(x: Array, axis: int) -> dict[str, Array]:
+    """Mean and sd over an axis, of what is not missing; not finite where there is nothing."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)  # all of a dataset may be missing
+        return {"mean": np.nanmean(x, axis=axis), "sd": np.nanstd(x, axis=axis)}
 
 
 @contextmanager
