@@ -169,7 +169,9 @@ def test_validation_rows_are_not_trained_on(bank, window):
 
 
 @pytest.mark.parametrize("window", [10**8, 5_000, 1])
-def test_batches_are_a_function_of_the_step(set_bank, window):
+def test_batches_are_a_function_of_the_step(set_bank, window, monkeypatch):
+    monkeypatch.setattr("sbi_kit.batches._BLOCK", 25)
+
     def build():
         values = np.concatenate(set_bank.take(range(100))[1].each())
         return BankBatches(
