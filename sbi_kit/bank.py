@@ -201,6 +201,10 @@ class Bank:
         padded[datasets.mask] = values
         return self.theta[index], datasets
 
+    def release(self) -> None:
+        """Let go of the files that were mapped, whose pages count as memory in use."""
+        self._mapped.clear()
+
     def verify(self) -> None:
         """Read every shard of a bank on disk and compare its checksum with the manifest.
 

@@ -1,13 +1,19 @@
 """Batches of a bank for the training loop, ragged datasets padded as little as possible.
 
-Datasets are standardised once and kept end to end. Each pass goes through the training rows in a
-new random order, in batches of similar n. Where any part of a dataset is a smaller dataset
-(`Exchangeable.nested`), three batches in four see a random part of each, of a size drawn
-log-uniformly: the same simulations then teach every n, differently in each pass, at less cost.
+Each pass goes through the training rows in a new random order, in batches of similar n. Where any
+part of a dataset is a smaller dataset (`Exchangeable.nested`), three batches in four see a random
+part of each, of a size drawn log-uniformly: the same simulations then teach every n, differently in
+each pass, at less cost.
+
+Standardised datasets lie end to end in a window. If one window holds them all, it is read once.
+Else a pass visits blocks of neighbouring rows in random order, reads as many as a window holds, and
+shuffles rows within the window: memory is bounded, however large the bank, and a batch is still a
+function of the step alone.
 """
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,7 +28,17 @@ from sbi_kit.summary.standardize import Standardizer
 
 _SORTED = 16  # batches among which rows are sorted by n
 _WHOLE = 0.25  # share of batches that see whole datasets
-_BLOCK = 1_000  # rows standardised at a time
+_BLOCK = 1_000  # neighbouring rows, which are read and standardised together
+_WINDOW = 100_000_000  # bytes of a window
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Standardised observations of the datasets at some ascending places, end to end."""
+
+    places: IntArray
+    starts: IntArray
+    flat: Tensor
 
 
 class BankBatches:
@@ -36,6 +52,7 @@ class BankBatches:
         standardizer: The map of values to features.
         batch_size: Datasets per batch.
         seed: Seed of order and parts.
+        window: Bytes of standardised observations to hold at a time, roughly; a batch at least.
     """
 
     def __init__(
@@ -48,38 +65,54 @@ class BankBatches:
         standardizer: Standardizer,
         batch_size: int,
         seed: int,
+        window: int = _WINDOW,
     ) -> None:
         self.seed = seed
         self.batch_size = min(batch_size, len(training))
-        self.bank_rows = np.concatenate([training, validation])
         self.trained = len(training)
         self.per_pass = len(training) // self.batch_size
+        self._bank, self._summary, self._standardizer = bank, summary, standardizer
+        rows = np.concatenate([training, validation])
+        observations = len(rows) if summary == "identity" else int(bank.n[rows].sum())
+        share = window / (4 * standardizer.features * observations)
+        self._streamed = share < 1
+        if self._streamed:  # neighbours in the bank become neighbours here
+            rows = np.concatenate([np.sort(training), np.sort(validation)])
+            together = max(1, int(share * len(rows)) // self.batch_size)  # batches in a window
+            self._together = together if together < _SORTED else together // _SORTED * _SORTED
+        else:
+            self._together = self.per_pass
+        self.bank_rows = rows
+        self.n = np.ones_like(rows) if summary == "identity" else bank.n[rows]
         low, high = bank.data.n_range
         nested = isinstance(bank.data, (Exchangeable, Matrix)) and bank.data.nested and low < high
         self.smallest = low if nested else None
-        self.u = to_tensor(bank.prior.whiten(bank.theta[self.bank_rows]))
-        self.n, self.flat = _load(bank, self.bank_rows, summary, standardizer)
-        self.starts = np.concatenate([[0], np.cumsum(self.n)])[:-1]
+        self.u = to_tensor(bank.prior.whiten(bank.theta[rows]))
         self._pass = (-1, np.empty((0, 0), dtype=np.int64))
+        self._window: tuple[tuple[int, int], _Window] | None = None
+        self._all = None if self._streamed else self._read(np.arange(len(rows)))
 
     def training(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """The batch of a step."""
         index = self._index(step)
-        n, starts = self.n[index], self.starts[index]
+        n, first = self.n[index], np.zeros_like(index)
         if self.smallest is not None:
             rng = numpy_stream(self.seed, "parts", step)
             if rng.random() > _WHOLE:
                 size = _log_uniform(self.smallest, int(n.min()), rng)
-                starts = starts + (rng.random(len(n)) * (n - size + 1)).astype(np.int64)
+                first = (rng.random(len(n)) * (n - size + 1)).astype(np.int64)
                 n = np.full_like(n, size)
-        return self._batch(index, starts, n)
+        return self._batch(self._window_of(step), index, first, n)
 
     def validation(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """All validation rows, whole, in order of n."""
+        """All validation rows, whole, those of a window in order of n."""
         rows = np.arange(self.trained, len(self.n))
-        rows = rows[np.argsort(self.n[rows], kind="stable")]
-        for index in np.split(rows, range(self.batch_size, len(rows), self.batch_size)):
-            yield self._batch(index, self.starts[index], self.n[index])
+        size = self._together * self.batch_size if self._streamed else len(rows)
+        for part in np.split(rows, range(size, len(rows), size)):
+            window = self._all or self._read(part)
+            order = part[np.argsort(self.n[part], kind="stable")]
+            for index in np.split(order, range(self.batch_size, len(order), self.batch_size)):
+                yield self._batch(window, index, np.zeros_like(index), self.n[index])
 
     def rows(self, step: int) -> list[int]:
         """The bank's rows in the batch of a step."""
@@ -94,38 +127,65 @@ class BankBatches:
         return index
 
     def _order(self, number: int) -> IntArray:
-        """The batches of one pass, shape (per_pass, batch_size)."""
+        """The batches of one pass, shape (per_pass, batch_size), those of a window together."""
         rng = numpy_stream(self.seed, "order", number)
-        order = rng.permutation(self.trained)[: self.per_pass * self.batch_size]
+        order, size = np.arange(self.trained), self.trained
+        if self._streamed:
+            blocks = np.split(order, range(_BLOCK, len(order), _BLOCK))
+            order = np.concatenate([blocks[i] for i in rng.permutation(len(blocks))])
+            size = self._together * self.batch_size
+        windows = np.split(order, range(size, len(order), size))
+        order = np.concatenate([rng.permutation(window) for window in windows])
+        order = order[: self.per_pass * self.batch_size]
         if self.n.min() == self.n.max():
             return order.reshape(self.per_pass, self.batch_size)
-        chunk = _SORTED * self.batch_size
+        chunk = min(_SORTED, self._together) * self.batch_size
         chunks = np.split(order, range(chunk, len(order), chunk))
         by_size = [part[np.argsort(self.n[part], kind="stable")] for part in chunks]
         batches = np.concatenate(by_size).reshape(self.per_pass, self.batch_size)
-        return batches[rng.permutation(self.per_pass)]
+        edges = range(self._together, self.per_pass, self._together)
+        return np.concatenate(
+            [part[rng.permutation(len(part))] for part in np.split(batches, edges)]
+        )
+
+    def _window_of(self, step: int) -> _Window:
+        """The window that holds the batch of a step."""
+        if self._all is not None:
+            return self._all
+        number, place = divmod(step, self.per_pass)
+        start = place - place % self._together
+        if self._window is None or self._window[0] != (number, start):
+            self._index(step)
+            places = np.sort(self._pass[1][start : start + self._together], axis=None)
+            self._window = None  # or there would be two at a time
+            self._window = (number, start), self._read(places)
+        return self._window[1]
+
+    def _read(self, places: IntArray) -> _Window:
+        """Read and standardise the datasets at ascending places, block by block."""
+        ends = np.cumsum(self.n[places])
+        flat = torch.empty(int(ends[-1]), self._standardizer.features)
+        done = 0
+        for block in np.split(places, range(_BLOCK, len(places), _BLOCK)):
+            x = as_rows(self._bank.take(self.bank_rows[block])[1], self._bank.data, self._summary)
+            values = torch.from_numpy(self._standardizer(x.values[x.mask]))
+            flat[done : done + len(values)] = values
+            done += len(values)
+            if self._streamed:
+                self._bank.release()
+        return _Window(places, ends - self.n[places], flat)
 
     def _batch(
-        self, index: IntArray, starts: IntArray, n: IntArray
+        self, window: _Window, index: IntArray, first: IntArray, n: IntArray
     ) -> tuple[Tensor, Tensor, Tensor]:
+        """Observations first..first + n − 1 of the datasets at `index`."""
         longest = int(n.max())
+        starts = window.starts[np.searchsorted(window.places, index)] + first
         # Beyond a dataset's end stand its neighbour's values, which the summary masks.
-        places = np.minimum(starts[:, None] + np.arange(longest), len(self.flat) - 1)
-        x = self.flat.index_select(0, torch.from_numpy(places.ravel()))
+        places = np.minimum(starts[:, None] + np.arange(longest), len(window.flat) - 1)
+        x = window.flat.index_select(0, torch.from_numpy(places.ravel()))
         u = self.u.index_select(0, torch.from_numpy(index))
         return u, x.view(len(index), longest, -1), torch.from_numpy(n)
-
-
-def _load(
-    bank: Bank, rows: IntArray, summary: str, standardizer: Standardizer
-) -> tuple[IntArray, Tensor]:
-    """Sizes (rows,) and standardised observations end to end, read block by block."""
-    sizes, parts = [], []
-    for block in np.split(rows, range(_BLOCK, len(rows), _BLOCK)):
-        x = as_rows(bank.take(block)[1], bank.data, summary)
-        sizes.append(x.n)
-        parts.append(to_tensor(standardizer(x.values[x.mask])))
-    return np.concatenate(sizes), torch.cat(parts)
 
 
 def _log_uniform(low: int, high: int, rng: np.random.Generator) -> int:

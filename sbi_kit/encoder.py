@@ -15,7 +15,7 @@ from sbi_kit.data import AnyLayout, Datasets, Vector, missable
 from sbi_kit.network import Network
 from sbi_kit.summary.standardize import Standardizer
 
-_TOGETHER = 250_000  # observations, padding included, per pass through the summary
+_TOGETHER = 50_000  # observations, padding included, per pass through the summary
 
 
 @dataclass(frozen=True)

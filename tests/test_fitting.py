@@ -1,3 +1,4 @@
+import functools
 import os
 import signal
 import subprocess
@@ -145,7 +146,8 @@ def test_history_says_what_it_was_made_of(posterior):
     assert posterior.model is not None
 
 
-def test_validation_rows_are_not_trained_on(bank):
+@pytest.mark.parametrize("window", [10**8, 3_000])
+def test_validation_rows_are_not_trained_on(bank, window):
     trained = np.arange(0, 900)
     values = bank.take(trained)[1].values[:, 0]
     batches = BankBatches(
@@ -156,6 +158,7 @@ def test_validation_rows_are_not_trained_on(bank):
         standardizer=fit_standardizer(values),
         batch_size=64,
         seed=1,
+        window=window,
     )
     seen = [row for step in range(batches.per_pass) for row in batches.rows(step)]
     assert len(seen) == len(set(seen)) == 64 * 14  # each once a pass, the rest left out
@@ -166,7 +169,10 @@ def test_validation_rows_are_not_trained_on(bank):
     assert torch.equal(held_out, exact)
 
 
-def test_batches_are_a_function_of_the_step(set_bank):
+@pytest.mark.parametrize("window", [10**8, 5_000, 1])
+def test_batches_are_a_function_of_the_step(set_bank, window, monkeypatch):
+    monkeypatch.setattr("sbi_kit.batches._BLOCK", 25)
+
     def build():
         values = np.concatenate(set_bank.take(range(100))[1].each())
         return BankBatches(
@@ -177,12 +183,14 @@ def test_batches_are_a_function_of_the_step(set_bank):
             standardizer=fit_standardizer(values),
             batch_size=50,
             seed=1,
+            window=window,
         )
 
-    forwards, backwards = build(), build()
+    forwards, across = build(), build()
     steps = range(3 * forwards.per_pass)
     one = {step: forwards.training(step) for step in steps}
-    two = {step: backwards.training(step) for step in reversed(steps)}
+    by_place = sorted(steps, key=lambda step: step % forwards.per_pass, reverse=True)
+    two = {step: across.training(step) for step in by_place}
     for step in steps:
         assert all(torch.equal(a, b) for a, b in zip(one[step], two[step], strict=True))
     sizes = torch.stack([one[step][2] for step in steps])
@@ -192,8 +200,55 @@ def test_batches_are_a_function_of_the_step(set_bank):
     assert 0.5 < len(parts) / len(steps) < 0.98
 
 
+def test_a_streamed_pass_reads_every_row_once_and_mixes_distant_ones(
+    set_bank, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("sbi_kit.batches._BLOCK", 25)
+    model = make(simulate=sets, data=set_bank.data, name="sets")
+    bank = sk.simulate(model, 1_000, seed=1, path=tmp_path / "bank", shard_rows=100)
+    shuffled = np.random.default_rng(1).permutation(1_000)
+    window = 10_000  # of 1,000 datasets of 6 observations of 2 features, 48,000 bytes
+    batches = BankBatches(
+        bank,
+        shuffled[:900],
+        shuffled[900:],
+        summary="deep_set",
+        standardizer=fit_standardizer(np.concatenate(bank.take(range(100))[1].each())),
+        batch_size=20,
+        seed=1,
+        window=window,
+    )
+    read, take = [], sk.Bank.take
+
+    def spy(self, rows):
+        read.extend(rows.tolist())
+        return take(self, rows)
+
+    monkeypatch.setattr(sk.Bank, "take", spy)
+    orders = []
+    for number in range(3):
+        read.clear()
+        seen = []
+        for step in range(number * batches.per_pass, (number + 1) * batches.per_pass):
+            batches.training(step)
+            assert batches._window[1].flat.nbytes < 1.5 * window  # sizes vary
+            seen += batches.rows(step)
+        assert sorted(seen) == sorted(read) == sorted(shuffled[:900].tolist())
+        orders.append(seen)
+        for start in range(0, 800, 200):  # datasets in a window
+            part = np.array(seen[start : start + 200])
+            assert len(np.unique(part // 25)) >= 8
+            assert np.ptp(part) > 400
+    assert orders[0] != orders[1] != orders[2]
+    read.clear()
+    list(batches.validation())
+    assert sorted(read) == sorted(shuffled[900:].tolist())
+    assert not bank._mapped
+
+
+@pytest.mark.parametrize("window", [10**8, 2_000])
 @pytest.mark.parametrize("nested", [True, False])
-def test_every_batch_holds_parts_of_its_datasets(nested):
+def test_every_batch_holds_parts_of_its_datasets(nested, window):
     def numbered(theta, rng, n):
         return rng.uniform(0, 1, (len(theta), n, 1)) + np.arange(n)[:, None]
 
@@ -212,6 +267,7 @@ def test_every_batch_holds_parts_of_its_datasets(nested):
         standardizer=identity,
         batch_size=20,
         seed=1,
+        window=window,
     )
     whole = dict(enumerate(bank.take(slice(None))[1].each()))
     for step in range(2 * batches.per_pass):
@@ -221,6 +277,13 @@ def test_every_batch_holds_parts_of_its_datasets(nested):
             starts = range(len(full) - size + 1)
             assert any(np.array_equal(values[:size], full[s : s + size]) for s in starts)
             assert nested or size == len(full)
+    held_out = [x[i, :size] for _, x, n in batches.validation() for i, size in enumerate(n)]
+    expected = [identity(whole[row]) for row in range(250, 300)]
+    assert sorted(map(_bytes, held_out)) == sorted(map(_bytes, expected))
+
+
+def _bytes(values):
+    return np.asarray(values).tobytes()
 
 
 def test_rows_that_failed_are_left_out():
@@ -386,9 +449,12 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("which", ["bank", "set_bank"])
-def test_a_killed_fit_resumes_to_the_same_bytes(which, request, tmp_path):
+@pytest.mark.parametrize(("which", "window"), [("bank", None), ("set_bank", None), ("bank", 2_000)])
+def test_a_killed_fit_resumes_to_the_same_bytes(which, window, request, tmp_path, monkeypatch):
     bank = request.getfixturevalue(which)
+    if window:
+        batches = functools.partial(BankBatches, window=window)
+        monkeypatch.setattr("sbi_kit.fitting.BankBatches", batches)
     whole = sk.fit(bank, seed=2, **SMALL)
     for kill in (20, 60, whole.history["steps_done"]):
 

@@ -149,7 +149,8 @@ def _first_positive(*candidates: Array) -> Array:
 
 
 def _softened(features: Array) -> Array:
+    """Features in place, logarithmic beyond the linear range."""
     size = np.abs(features)
-    return np.sign(features) * np.where(
-        size > _LINEAR, _LINEAR + np.log1p(np.maximum(size - _LINEAR, 0)), size
-    )
+    beyond = size > _LINEAR  # few, and their logarithms are the dearest part
+    features[beyond] = np.sign(features[beyond]) * (_LINEAR + np.log1p(size[beyond] - _LINEAR))
+    return features
