@@ -28,7 +28,7 @@ from tests.benchmarks.peers.clock import Clock, Trained
 from tests.benchmarks.peers.tasks import FIT_SEED, Task, as_table
 
 _LATENT = 20  # FCEmbedding's own default
-_LONGEST_SAMPLING = 600  # seconds after which rejection outside of the prior is given up
+_LONGEST_SAMPLING = 120  # seconds after which rejection outside of the prior is given up
 
 
 class _Silent:
