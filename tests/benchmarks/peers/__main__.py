@@ -58,7 +58,7 @@ def run(contestant: str, arguments: argparse.Namespace, simulations: int) -> dic
     entry = CONTESTANTS[contestant]
     absent = [name for name in entry["needs"] if find_spec(name) is None]
     if absent:
-        print(f"{contestant}: skipped, as {' and '.join(absent)} is not installed", flush=True)
+        print(f"{contestant}: skipped, not installed: {', '.join(absent)}", flush=True)
         return None
     job = {
         "task": arguments.task,
