@@ -4,3 +4,6 @@ import os
 
 # Before torch is imported anywhere; two processes of two threads each would be slower than one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What doctests are sought in is imported, and these import the packages of the extra `bench`.
+collect_ignore = ["benchmarks/peers"]

@@ -1,0 +1,82 @@
+"""BayesFlow's BasicWorkflow with the defaults of `fit_offline`: 100 epochs in batches of 32.
+
+A CouplingFlow, with a DeepSet for sets and a TimeSeriesNetwork for series. All variables are
+standardised and parameters of bounded prior constrained to it, the ways its documentation offers;
+it is validated on nothing, so it trains on every row. Batches of series need one length: that of
+the longest, padded in front, with a second channel that says where counts are (one length per batch
+would let jax compile anew for each of 400 lengths). The backend is that of KERAS_BACKEND.
+"""
+
+from typing import Any
+
+import bayesflow as bf
+import keras
+import numpy as np
+
+import sbi_kit as sk
+from tests.benchmarks.peers.clock import Clock, Trained
+from tests.benchmarks.peers.tasks import FIT_SEED, Task, as_table
+
+_NETWORKS = {
+    sk.Vector: None,
+    sk.Exchangeable: bf.networks.DeepSet,
+    sk.Series: bf.networks.TimeSeriesNetwork,
+}
+
+
+class _Watch(keras.callbacks.Callback):
+    """Calls a function some 25 times, at the end of epochs: judging takes seconds here."""
+
+    def __init__(self, watch: Any) -> None:
+        super().__init__()
+        self.watch = watch
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if (epoch + 1) % max(1, self.params["epochs"] // 25) == 0:
+            self.watch()
+
+
+def train(task: Task, bank: Any, held_out: Any, epochs: int | None) -> Trained:
+    """Train the workflow."""
+    keras.utils.set_random_seed(FIT_SEED)
+    data = _data(task, *bank.take(slice(None)))
+    judged = _data(task, *held_out.take(slice(None)))
+    clock, curve = Clock(), []
+    network = _NETWORKS[type(task.model.data)]
+    workflow = bf.BasicWorkflow(
+        adapter=_adapter(task, summarised=network is not None),
+        inference_network=bf.networks.CouplingFlow(),
+        summary_network=network and network(),
+        standardize="all",
+    )
+
+    def watch() -> None:
+        seconds = clock.seconds()
+        with clock.paused():
+            curve.append((seconds, -float(workflow.log_prob(judged).mean())))
+
+    limit = {} if epochs is None else {"epochs": epochs}
+    history = workflow.fit_offline(data, callbacks=[_Watch(watch)], verbose=0, **limit)
+    seconds = clock.seconds()
+
+    def log_prob(theta: np.ndarray, x: Any) -> np.ndarray:
+        return np.asarray(workflow.log_prob(_data(task, theta, x)), dtype=np.float64)
+
+    def sample(x: Any, draws: int) -> np.ndarray:
+        return workflow.sample(num_samples=draws, conditions={"x": as_table(task, x)})["theta"]
+
+    name = network.__name__ if network else "no summary"
+    return Trained(log_prob, sample, curve, seconds, f"{name}, {len(history.epoch)} epochs")
+
+
+def _data(task: Task, theta: np.ndarray, x: Any) -> dict[str, np.ndarray]:
+    return {"theta": theta, "x": as_table(task, x)}
+
+
+def _adapter(task: Task, *, summarised: bool) -> bf.Adapter:
+    adapter = bf.Adapter()
+    if task.bounds is not None:
+        adapter = adapter.constrain("theta", lower=task.bounds[0], upper=task.bounds[1])
+    role = "summary_variables" if summarised else "inference_conditions"
+    adapter = adapter.convert_dtype("float64", "float32")
+    return adapter.rename("theta", "inference_variables").rename("x", role)
