@@ -8,6 +8,7 @@ arXiv:2003.06281): summary network and flow are learned jointly, by one loss.
 import hashlib
 import json
 import math
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,8 +37,9 @@ from sbi_kit.summary.standardize import Standardizer, constant_columns, fit_stan
 from sbi_kit.train import Progress, Recipe, State, train
 
 _FEWEST, _FEW = 50, 1_000  # simulations without which fitting makes no sense, or little
-_PASSES, _FEWEST_STEPS, _MOST_STEPS = 12, 2_000, 5_000  # default length of a training
-_EVALUATIONS = 25  # of the validation split, over the whole training
+_STEPS = 20_000  # at most, unless time is limited
+_EVALUATIONS = 25  # of the validation split, at least, if steps are few
+_OFTEN = 40  # steps between two of them, at least, if they are many
 _SAMPLE = 5_000  # simulations that stand for all where statistics are taken
 
 
@@ -47,10 +49,11 @@ def fit(
     seed: int,
     summary: str | None = None,
     coupling: str = "spline",
-    epochs: int | None = None,
+    steps: int | None = None,
+    seconds: float | None = None,
     batch_size: int | None = None,
-    learning_rate: float = 3e-3,
-    patience: int = 10,
+    learning_rate: float = 5e-3,
+    patience: int = 6,
     validation_share: float = 0.1,
     width: int = 128,
     hidden: int = 64,
@@ -67,11 +70,12 @@ def fit(
         summary: "identity", "deep_set", "set_transformer", "two_way", "convolution", "gru",
             "gru_both_ways" or "lstm"; None takes what suits the layout.
         coupling: How a coupling of the flow bends parameters: "spline", or "affine".
-        epochs: Passes through the training rows at most; None makes it 12, but 2,000 steps at
-            least and 5,000 at most. Training stops earlier where validation stops improving.
+        steps: Gradient steps at most; None allows 20,000, or any number within `seconds`. Training
+            ends earlier where validation stops improving.
+        seconds: Time to train at most, whether in one go or resumed; None does not limit it.
         batch_size: Simulations per step; None makes it a fortieth of the bank, from 32 to 256.
         learning_rate: The highest rate of the schedule.
-        patience: Evaluations (25 in a whole training) without improvement before stopping.
+        patience: Evaluations without improvement before the rate falls to zero and training ends.
         validation_share: Share of the simulations kept for validation.
         width: Size of the features.
         hidden: Width of the networks inside summary and flow.
@@ -112,7 +116,14 @@ def fit(
         batch_size=expect_integer("batch_size", batch_size, low=1),
         seed=seed,
     )
-    recipe = _recipe(batches.per_pass, epochs, learning_rate, patience)
+    recipe = _recipe(
+        steps,
+        seconds,
+        learning_rate,
+        patience,
+        # An evaluation takes a third of the time of as many steps.
+        evaluate_every=max(_OFTEN, round(3 * len(validation) / batches.batch_size)),
+    )
     cells = isinstance(bank.data, Matrix) and name != "identity"
     architecture = Architecture(
         summary=name,
@@ -233,15 +244,23 @@ def _standardise(bank: Bank, training: IntArray, summary: str) -> Standardizer:
     return fit_standardizer(values, missable)
 
 
-def _recipe(per_pass: int, epochs: int | None, learning_rate: float, patience: int) -> Recipe:
-    if epochs is None:
-        steps = min(max(_PASSES * per_pass, _FEWEST_STEPS), _MOST_STEPS)
+def _recipe(
+    steps: int | None,
+    seconds: float | None,
+    learning_rate: float,
+    patience: int,
+    *,
+    evaluate_every: int,
+) -> Recipe:
+    if steps is None:
+        most = _STEPS if seconds is None else sys.maxsize
     else:
-        steps = expect_integer("epochs", epochs, low=1) * per_pass
+        most = expect_integer("steps", steps, low=1)
     return Recipe(
-        steps=steps,
+        steps=most,
+        seconds=seconds,
         learning_rate=learning_rate,
-        evaluate_every=max(1, steps // _EVALUATIONS),
+        evaluate_every=min(evaluate_every, max(1, most // _EVALUATIONS)),
         patience=patience,
     )
 

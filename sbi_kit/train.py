@@ -1,10 +1,11 @@
 """The one training loop: any module, any loss, any source of batches.
 
-AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) minimises the mean loss under a rate that warms
-up and then falls to zero along a cosine. At regular steps the whole validation split is evaluated
-and the best weights are kept. When validation no longer improves, the loop returns to the best
-weights and lets the rate fall to zero over a short cooling, so that stopping early never means
-stopping at a high rate.
+AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) minimises the mean loss at a rate that warms up,
+stays high, and at last falls to zero along a line, the cooling, in which most of the loss is gained
+(Hägele et al. 2024, arXiv:2405.18392). At regular steps the whole validation split is evaluated and
+the best weights are kept. When validation no longer improves, the loop returns to the best weights
+and cools from there; else it cools when the budget of steps or seconds is nearly spent. So the
+length of a training follows from the data, and none ends at a high rate.
 
 Batches are a pure function of the step, so a run that is killed goes on from its checkpoint and
 ends with the same weights as one that was not.
@@ -25,9 +26,9 @@ from sbi_kit.checks import BadValue, expect_integer, expect_number
 
 Loss: TypeAlias = Callable[[Any], Tensor]
 
-_WARM_UP = 0.05  # share of the steps in which the rate rises
-_COOLING = 0.25  # length of a cooling, as a share of the steps to the best weights,
-_SHORTEST = 0.1  # and its least length, as a share of all steps
+_WARM_UP = 100  # steps in which the rate rises, or a tenth of the budget if that is less
+_COOLING = 0.25  # length of a cooling, as a share of the steps before it,
+_SHORTEST = 3  # and its least length, in evaluations
 _CUT = 0.3  # factor on the rate after a loss that is not finite
 
 
@@ -50,6 +51,7 @@ class Recipe:
 
     Attributes:
         steps: Gradient steps at most.
+        seconds: Time at most, all calls of a resumed training together; None does not limit it.
         learning_rate: The highest rate.
         evaluate_every: Steps between two evaluations of the validation split.
         patience: Evaluations without improvement before the cooling.
@@ -58,9 +60,10 @@ class Recipe:
     """
 
     steps: int
-    learning_rate: float = 3e-3
-    evaluate_every: int = 200
-    patience: int = 10
+    seconds: float | None = None
+    learning_rate: float = 5e-3
+    evaluate_every: int = 100
+    patience: int = 6
     weight_decay: float = 0.01
     clip: float = 5.0
 
@@ -70,10 +73,17 @@ class Recipe:
         for name in ("learning_rate", "clip"):
             expect_number(name, getattr(self, name), low=0, open_low=True)
         expect_number("weight_decay", self.weight_decay, low=0)
+        if self.seconds is not None:
+            expect_number("seconds", self.seconds, low=0, open_low=True)
 
-    def cooling(self, best_step: int) -> int:
-        """Length of a cooling from the best weights."""
-        return max(1, round(_COOLING * best_step), round(_SHORTEST * self.steps))
+    def cooling(self, steps: int) -> int:
+        """Length of a cooling after that many steps."""
+        return max(1, round(_COOLING * steps), min(_SHORTEST * self.evaluate_every, steps // 2))
+
+    def spent(self, state: "State") -> bool:
+        """Whether the budget leaves no more than a cooling."""
+        left = self.seconds is not None and state.seconds * (1 + _COOLING) >= self.seconds
+        return left or state.step + self.cooling(state.step) >= self.steps
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,7 @@ class State:
     Attributes:
         step: Steps done.
         end: Step at which the loop stops.
+        seconds: Time spent, up to the last evaluation.
         cooling_from: Step at which the cooling began, or None.
         cooling_rate: Learning rate at which it began.
         cut: Factor on the rate, below one after a loss that was not finite.
@@ -93,6 +104,7 @@ class State:
 
     step: int
     end: int
+    seconds: float = 0.0
     cooling_from: int | None = None
     cooling_rate: float = 0.0
     cut: float = 1.0
@@ -109,11 +121,8 @@ class State:
         if self.cooling_from is not None:
             left = (self.end - self.step) / (self.end - self.cooling_from)
             return self.cooling_rate * left
-        warm_up = max(1, round(_WARM_UP * recipe.steps))
-        if self.step < warm_up:
-            return self.cut * recipe.learning_rate * (self.step + 1) / warm_up
-        done = (self.step - warm_up) / max(1, recipe.steps - warm_up)
-        return self.cut * recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+        warm_up = max(1, min(_WARM_UP, recipe.steps // 10))
+        return self.cut * recipe.learning_rate * min(1.0, (self.step + 1) / warm_up)
 
 
 @dataclass(frozen=True)
@@ -197,11 +206,13 @@ def train(
     if not run.best:
         run.best = _copy_weights(module)
     speed = _Speed(run.state.step)
+    started = time.monotonic() - run.state.seconds
     module.train()
     while run.state.step < run.state.end:
         _step(run)
         due = run.state.step % recipe.evaluate_every == 0 or run.state.step == run.state.end
         if due:
+            run.state = replace(run.state, seconds=time.monotonic() - started)
             _evaluate(run)
             if checkpoint is not None:
                 _save(run, checkpoint, identity)
@@ -270,15 +281,23 @@ def _evaluate(run: _Run) -> None:
     if validation < state.best:
         state = replace(state, best=validation, best_step=state.step)
         run.best = _copy_weights(run.module)
-    elif state.stalled(run.recipe) and state.cooling_from is None and state.step < state.end:
-        run.module.load_state_dict(run.best)
-        state = replace(
-            state,
-            cooling_from=state.step,
-            cooling_rate=state.learning_rate(run.recipe),
-            end=min(state.end, state.step + run.recipe.cooling(state.best_step)),
-        )
+    if state.cooling_from is None and state.step < state.end:
+        if state.stalled(run.recipe):
+            run.module.load_state_dict(run.best)
+            state = _cooled(state, run.recipe, after=state.best_step)
+        elif run.recipe.spent(state):
+            state = _cooled(state, run.recipe, after=state.step)
     run.state = state
+
+
+def _cooled(state: State, recipe: Recipe, *, after: int) -> State:
+    """The beginning of a cooling, as long as suits the steps before it."""
+    return replace(
+        state,
+        cooling_from=state.step,
+        cooling_rate=state.learning_rate(recipe),
+        end=min(state.end, state.step + recipe.cooling(after)),
+    )
 
 
 def _copy_weights(module: nn.Module) -> dict[str, Tensor]:
