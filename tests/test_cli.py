@@ -20,6 +20,7 @@ from rich.console import Console
 from sbi_kit import cli, console, options
 from sbi_kit.arviz_bridge import read_netcdf
 from sbi_kit.bank import Bank
+from sbi_kit.diagnostics import calibration
 from sbi_kit.diagnostics.calibration import calibrate
 from sbi_kit.fitting import fit
 from sbi_kit.neural import load
@@ -873,12 +874,19 @@ def test_influenza_from_nothing_to_the_table(run, tmp_path):
 # Known context
 
 
-def test_context_is_given_by_name(run, tmp_path):
+def test_context_is_given_by_name(run, monkeypatch):
+    judged = []
+
+    def watched(posterior, bank, **settings):
+        judged.append(bank.context)
+        return calibrate(posterior, bank, **settings)
+
+    monkeypatch.setattr(calibration, "calibrate", watched)
     rows = ("--simulations", 300, "--epochs", 1)
     shared = run("fit", "stimulus", "--out", "o", *rows, "--context", "strength=1.5")
     assert shared.code == 0, shared.stderr
     assert load("o").history["context"] == {"strength": [1.5, 1.5]}
-    assert "trained on" not in shared.stderr  # the fresh simulations share it too
+    assert set(judged[0][:, 0]) == {1.5}  # the fresh simulations share it
     pd.DataFrame({"x": [1.0], "y": [np.nan]}).to_csv("one.csv")
     command = ("sample", "o", "--observed", "one.csv", "--draws", 9)
     assert "the context 'strength', which the layout declares" in sentence(

@@ -700,6 +700,8 @@ def test_every_summary_takes_missing_entries(summary):
     bank = sk.simulate(model, 1_000, seed=1)
     assert not bank.status.any()
     posterior = sk.fit(bank, seed=2, summary=summary, **(SMALL | {"epochs": 1}))
+    places = posterior.encoder.standardizer.missable.tolist()
+    assert places == ([1, 3, 5, 7, 9, 11] if summary == "identity" else [0, 1])
     x = pairs(np.array([[0.6, 0.3]]), np.random.default_rng(0), 6)[0]
     whole = posterior.sample(x, draws=9, seed=1)
     part = np.where(np.eye(6, 2, -4).astype(bool) & [[False, True]], np.nan, x)

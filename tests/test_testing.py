@@ -631,6 +631,12 @@ def shares_its_noise(self, theta, rng, n, context):
     return np.where(np.isnan(x), x, (theta * context)[:, None] + rng.random((1, n, 1)))
 
 
+def copies_its_stream(self, theta, rng, n, context):
+    x = (theta * context)[:, None] + rng.random((1, n, 1))
+    x[:, 1:] = np.nan
+    return x
+
+
 def measures_less_of_more(self, theta, rng, n, context):
     x = Stimulus.simulate(self, theta, rng, n, context)
     return x + 9.0 * n
@@ -651,6 +657,7 @@ def test_a_good_simulator_with_context_and_missing_entries_passes(seed):
         ),
         (ignores_context, "data that depend on context; got the same data for other context; use"),
         (changes_context, "context left as it was; got context changed in place; work on a copy"),
+        (copies_its_stream, "pairs of replicates that are equal in every number"),
         (shares_its_noise, "datasets that share no random numbers"),
         (measures_less_of_more, "the first 2 of 9 observations to be like a dataset of 2"),
     ],
