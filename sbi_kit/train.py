@@ -29,6 +29,7 @@ Loss: TypeAlias = Callable[[Any], Tensor]
 _WARM_UP = 100  # steps in which the rate rises, or a tenth of the budget if that is less
 _COOLING = 0.25  # length of a cooling, as a share of the steps before it,
 _SHORTEST = 3  # and its least length, in evaluations
+_WINDOW = 16  # the average is over about the last sixteenth of all steps
 _CUT = 0.3  # factor on the rate after a loss that is not finite
 
 
@@ -159,6 +160,7 @@ class _Run:
     batches: Batches
     recipe: Recipe
     state: State
+    average: list[Tensor] = field(default_factory=list)  # of the parameters over recent steps
     best: dict[str, Tensor] = field(default_factory=dict)
     running: float = 0.0  # sum of training losses since the last evaluation
     counted: int = 0
@@ -205,6 +207,7 @@ def train(
             _resume(run, checkpoint, identity)
     if not run.best:
         run.best = _copy_weights(module)
+        run.average = [weight.detach().clone() for weight in module.parameters()]
     speed = _Speed(run.state.step)
     started = time.monotonic() - run.state.seconds
     module.train()
@@ -242,6 +245,8 @@ def _step(run: _Run) -> None:
         _recover(run, value)
         return
     run.optimizer.step()
+    share = _WINDOW / (run.state.step + _WINDOW)
+    torch._foreach_lerp_(run.average, [w.detach() for w in run.module.parameters()], share)
     run.running += value
     run.counted += 1
     run.state = replace(run.state, step=run.state.step + 1)
@@ -266,6 +271,9 @@ def _recover(run: _Run, value: float) -> None:
 @torch.no_grad()
 def _evaluate(run: _Run) -> None:
     """Validation loss, best weights, and the decision to cool."""
+    latest = _copy_weights(run.module)
+    for weight, average in zip(run.module.parameters(), run.average, strict=True):
+        weight.copy_(average)
     run.module.eval()
     total, rows = 0.0, 0
     for batch in run.batches.validation():
@@ -281,6 +289,7 @@ def _evaluate(run: _Run) -> None:
     if validation < state.best:
         state = replace(state, best=validation, best_step=state.step)
         run.best = _copy_weights(run.module)
+    run.module.load_state_dict(latest)
     if state.cooling_from is None and state.step < state.end:
         if state.stalled(run.recipe):
             run.module.load_state_dict(run.best)

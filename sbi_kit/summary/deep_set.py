@@ -18,6 +18,7 @@ from sbi_kit.summary.ragged import log_size, mask_of, mean_over
 
 _SLOPES = (0.3, 8.0)  # of the first gates of ψ, log-uniform
 _SPREAD = 2.0  # standard deviation of where they bend; columns are standardised
+_TOGETHER = 4_096  # observations, padding included, that ψ sees at a time
 _WIDEST = 31  # size of v: wider observations are projected, as moments grow with its square
 
 
@@ -51,11 +52,17 @@ class DeepSet(nn.Module):
         moments = (v * (mask / n[:, None, None])).mT @ v  # (b, size + 1, size + 1)
         parts = [
             moments[:, self.upper[0], self.upper[1]],
-            mean_over(self.shape(x), n),
+            self._mean_shape(x, n),
             log_size(x, n),
         ]
         features: Tensor = self.mix(torch.cat(parts, dim=-1))
         return features
+
+    def _mean_shape(self, x: Tensor, n: Tensor) -> Tensor:
+        """The mean of ψ, some datasets at a time, so that what it computes stays in cache."""
+        size = max(1, _TOGETHER // x.shape[1])
+        pairs = zip(x.split(size), n.split(size), strict=True)
+        return torch.cat([mean_over(self.shape(part), sizes) for part, sizes in pairs])
 
 
 def _bends(inputs: int, outputs: int) -> Gated:
