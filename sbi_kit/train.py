@@ -1,11 +1,12 @@
 """The one training loop: any module, any loss, any source of batches.
 
 AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) minimises the mean loss at a rate that warms up,
-stays high, and at last falls to zero along a line, the cooling, in which most of the loss is gained
-(Hägele et al. 2024, arXiv:2405.18392). At regular steps the whole validation split is evaluated and
-the best weights are kept. When validation no longer improves, the loop returns to the best weights
-and cools from there; else it cools when the budget of steps or seconds is nearly spent. So the
-length of a training follows from the data, and none ends at a high rate.
+stays high, and at last falls to zero along a line, the cooling (Hägele et al. 2024,
+arXiv:2405.18392). What is judged and kept is an average of the weights over recent steps (Polyak &
+Juditsky 1992), which is free of the noise of a high rate. At regular steps it is evaluated on the
+whole validation split; when that no longer improves, the loop returns to the best average and cools
+from there, else it cools when the budget of steps or seconds is nearly spent. So the length of a
+training follows from the data, and none ends at a high rate.
 
 Batches are a pure function of the step, so a run that is killed goes on from its checkpoint and
 ends with the same weights as one that was not.
@@ -29,7 +30,8 @@ Loss: TypeAlias = Callable[[Any], Tensor]
 _WARM_UP = 100  # steps in which the rate rises, or a tenth of the budget if that is less
 _COOLING = 0.25  # length of a cooling, as a share of the steps before it,
 _SHORTEST = 3  # and its least length, in evaluations
-_WINDOW = 16  # the average is over about the last sixteenth of all steps
+_WINDOW = 16  # the average is over about the last sixteenth of the steps so far
+_BETAS = 0.9, 0.99  # AdamW's; gradients change size within some hundred steps
 _CUT = 0.3  # factor on the rate after a loss that is not finite
 
 
@@ -160,7 +162,7 @@ class _Run:
     batches: Batches
     recipe: Recipe
     state: State
-    average: list[Tensor] = field(default_factory=list)  # of the parameters over recent steps
+    average: dict[str, Tensor] = field(default_factory=dict)  # of the weights over recent steps
     best: dict[str, Tensor] = field(default_factory=dict)
     running: float = 0.0  # sum of training losses since the last evaluation
     counted: int = 0
@@ -197,6 +199,7 @@ def train(
     optimizer = torch.optim.AdamW(
         module.parameters(),
         lr=recipe.learning_rate,
+        betas=_BETAS,
         weight_decay=recipe.weight_decay,
         fused=True,
     )
@@ -206,8 +209,7 @@ def train(
         if checkpoint.exists():
             _resume(run, checkpoint, identity)
     if not run.best:
-        run.best = _copy_weights(module)
-        run.average = [weight.detach().clone() for weight in module.parameters()]
+        run.best, run.average = _copy_weights(module), _copy_weights(module)
     speed = _Speed(run.state.step)
     started = time.monotonic() - run.state.seconds
     module.train()
@@ -245,11 +247,24 @@ def _step(run: _Run) -> None:
         _recover(run, value)
         return
     run.optimizer.step()
-    share = _WINDOW / (run.state.step + _WINDOW)
-    torch._foreach_lerp_(run.average, [w.detach() for w in run.module.parameters()], share)
+    _average(run)
     run.running += value
     run.counted += 1
     run.state = replace(run.state, step=run.state.step + 1)
+
+
+@torch.no_grad()
+def _average(run: _Run) -> None:
+    """Move the average towards the weights, less and less as training goes on."""
+    share = _WINDOW / (run.state.step + _WINDOW)
+    names, weights = zip(*run.module.named_parameters(), strict=True)
+    torch._foreach_lerp_([run.average[name] for name in names], weights, share)
+
+
+def _return(run: _Run) -> None:
+    """Go back to the best weights."""
+    run.module.load_state_dict(run.best)
+    run.average = _copy_weights(run.module)
 
 
 def _recover(run: _Run, value: float) -> None:
@@ -262,7 +277,7 @@ def _recover(run: _Run, value: float) -> None:
             f"{value} at step {run.state.step} in the batch of rows {shown}",
             "look at these simulations for extreme values, or lower learning_rate",
         )
-    run.module.load_state_dict(run.best)
+    _return(run)
     run.optimizer.state.clear()
     cooling_rate = run.state.cooling_rate * _CUT
     run.state = replace(run.state, cut=_CUT, cooling_rate=cooling_rate, step=run.state.step + 1)
@@ -272,8 +287,7 @@ def _recover(run: _Run, value: float) -> None:
 def _evaluate(run: _Run) -> None:
     """Validation loss, best weights, and the decision to cool."""
     latest = _copy_weights(run.module)
-    for weight, average in zip(run.module.parameters(), run.average, strict=True):
-        weight.copy_(average)
+    run.module.load_state_dict(run.average)
     run.module.eval()
     total, rows = 0.0, 0
     for batch in run.batches.validation():
@@ -292,7 +306,7 @@ def _evaluate(run: _Run) -> None:
     run.module.load_state_dict(latest)
     if state.cooling_from is None and state.step < state.end:
         if state.stalled(run.recipe):
-            run.module.load_state_dict(run.best)
+            _return(run)
             state = _cooled(state, run.recipe, after=state.best_step)
         elif run.recipe.spent(state):
             state = _cooled(state, run.recipe, after=state.step)
@@ -314,9 +328,10 @@ def _copy_weights(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _save(run: _Run, path: Path, identity: str) -> None:
-    """Weights, best weights, the optimizer's moments and the state, in one file."""
+    """Weights, their average, the best, the optimizer's moments and the state, in one file."""
     tensors = {f"module.{name}": tensor for name, tensor in run.module.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in run.best.items()}
+    tensors |= {f"average.{name}": tensor for name, tensor in run.average.items()}
     for index, moments in run.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": tensor for key, tensor in moments.items()}
     write_checkpoint(path, tensors, {"identity": identity, "state": vars(run.state)})
@@ -331,7 +346,7 @@ def _resume(run: _Run, path: Path, identity: str) -> None:
             "remove it, or fit elsewhere",
         )
     run.module.load_state_dict(_part(tensors, "module."))
-    run.best = _part(tensors, "best.")
+    run.best, run.average = _part(tensors, "best."), _part(tensors, "average.")
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in _part(tensors, "optimizer.").items():
         index, key = name.split(".")
