@@ -27,7 +27,7 @@ from sbi_kit.manifest import MANIFEST, Record, read_failures, read_manifest, sho
 from sbi_kit.prior import prior_from_dict
 from sbi_kit.shards import FAILED, NON_FINITE, OK, Rows, StatusArray, open_shard, verify_shard
 
-_MAPPED = 128  # shards kept open at once: each holds a file handle
+_MAPPED = 4  # shards mapped at once: their pages count as memory in use
 
 
 @dataclass(frozen=True)
