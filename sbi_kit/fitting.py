@@ -40,6 +40,8 @@ _FEWEST, _FEW = 50, 1_000  # simulations without which fitting makes no sense, o
 _STEPS = 20_000  # at most, unless time is limited
 _EVALUATIONS = 25  # of the validation split, at least, if steps are few
 _OFTEN = 40  # steps between two of them, at least, if they are many
+_TOGETHER, _BATCH = 15_000, (64, 256)  # observations in a batch, if that is as many datasets
+_WIDE, _NARROW, _PLENTY = 128, 64, 30_000  # widths, and rows for the wide one
 _SAMPLE = 5_000  # simulations that stand for all where statistics are taken
 
 
@@ -52,10 +54,10 @@ def fit(
     steps: int | None = None,
     seconds: float | None = None,
     batch_size: int | None = None,
-    learning_rate: float = 5e-3,
-    patience: int = 6,
+    learning_rate: float = 4e-3,
+    patience: int = 10,
     validation_share: float = 0.1,
-    width: int = 128,
+    width: int | None = None,
     hidden: int = 64,
     blocks: int = 3,
     bad_share: float = 0.2,
@@ -73,11 +75,13 @@ def fit(
         steps: Gradient steps at most; None allows 20,000, or any number within `seconds`. Training
             ends earlier where validation stops improving.
         seconds: Time to train at most, whether in one go or resumed; None does not limit it.
-        batch_size: Simulations per step; None makes it a fortieth of the bank, from 32 to 256.
+        batch_size: Simulations per step; None takes as many as have 15,000 observations, from 64 to
+            256, and a fortieth of the bank at most, if that is 32 or more.
         learning_rate: The highest rate of the schedule.
         patience: Evaluations without improvement before the rate falls to zero and training ends.
         validation_share: Share of the simulations kept for validation.
-        width: Size of the features.
+        width: Size of the features; None makes it 128, or 64 where fewer than 30,000 simulations of
+            fixed size would be learned by heart.
         hidden: Width of the networks inside summary and flow.
         blocks: Coupling blocks of the flow.
         bad_share: Largest tolerable share of simulations that failed, hold inf, or NaN where the
@@ -106,7 +110,9 @@ def fit(
     training, validation = _split(rows, share, seed)
     standardizer = _standardise(bank, training, name)
     if batch_size is None:
-        batch_size = int(np.clip(len(rows) // 40, 32, 256))
+        each = 1.0 if name == "identity" else float(bank.n[rows].mean())
+        most = int(np.clip(_TOGETHER / each, *_BATCH))
+        batch_size = int(np.clip(len(rows) // 40, 32, most))
     batches = BankBatches(
         bank,
         training,
@@ -133,7 +139,7 @@ def fit(
         columns=len(bank.data.columns) if cells else 1,
         context=standardizer.features_from(len(bank.data.columns)) if cells else 0,
         coupling=coupling,
-        width=width,
+        width=_width(name, len(training), len(bank.prior.names)) if width is None else width,
         hidden=hidden,
         blocks=blocks,
     )
@@ -242,6 +248,11 @@ def _standardise(bank: Bank, training: IntArray, summary: str) -> Standardizer:
         context = values[:, k:]
         return cells.beside(fit_standardizer(context)) if context.size else cells
     return fit_standardizer(values, missable)
+
+
+def _width(summary: str, rows: int, d: int) -> int:
+    """The size of the features that suits so many simulations and d parameters."""
+    return _NARROW if summary == "identity" and rows < _PLENTY and 4 * d <= _NARROW else _WIDE
 
 
 def _recipe(

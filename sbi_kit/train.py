@@ -64,9 +64,9 @@ class Recipe:
 
     steps: int
     seconds: float | None = None
-    learning_rate: float = 5e-3
+    learning_rate: float = 4e-3
     evaluate_every: int = 100
-    patience: int = 6
+    patience: int = 10
     weight_decay: float = 0.01
     clip: float = 5.0
 
