@@ -6,10 +6,11 @@ log q(u | f) = log N(z; 0, I) + log |dz/du|. Three kinds of step, all driven by 
 - `TriangularAffine`: z = T(f) (u − m(f)) with T lower triangular. It places and scales the
   posterior and is exact where that is normal; a posterior a thousand times narrower than its prior
   is no work for it.
-- `AffineCoupling` (Dinh et al. 2017, arXiv:1605.08803), two-sided with a fixed permutation and a
-  soft clamp on the scales (Ardizzone et al. 2019, arXiv:1907.02392; Radev et al. 2020,
-  arXiv:2003.06281): each half is scaled and shifted given the other. It bends what is not normal.
-- `Spline` (Durkan et al. 2019, arXiv:1906.04032), for one parameter, where there are no halves.
+- `Coupling` (Dinh et al. 2017, arXiv:1605.08803), two-sided with a fixed permutation: each half is
+  bent given the other, number by number, by an affine map with a soft clamp on the scale (Ardizzone
+  et al. 2019, arXiv:1907.02392; Radev et al. 2020, arXiv:2003.06281) or by a rational-quadratic
+  spline (Durkan et al. 2019, arXiv:1906.04032).
+- `Elementwise`, a spline, for one parameter, where there are no halves.
 
 Whatever of a step depends on the features alone is computed once per dataset, for all steps in one
 matrix product (the projection), and broadcast over draws.
@@ -30,6 +31,7 @@ from torch.nn import functional
 from sbi_kit.spline import PARAMETERS, inverse_spline, spline
 
 _CLAMP = 1.9  # |log scale| of one coupling, as in the 2019 paper
+_FARTHEST = 6.0  # |z|, in training, beyond which a dataset's pull no longer grows
 _STEEPEST = 15.0  # |log scale| of the triangular step: three million times narrower than the prior
 
 
@@ -73,7 +75,7 @@ class TriangularAffine(Transform):  # type: ignore[misc]  # nflows is untyped
 
 @dataclass(frozen=True)
 class Bend:
-    """A monotone map of numbers (b, draws, m), with what it takes per number (..., m, parameters)."""
+    """A monotone map of numbers (..., m), which takes parameters (..., m, parameters)."""
 
     parameters: int
     forward: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -191,8 +193,12 @@ class ConditionalFlow(nn.Module):
 
     def __init__(self, d: int, features: int, *, coupling: str, blocks: int, hidden: int) -> None:
         super().__init__()
-        couplings = [Coupling(d, hidden, BENDS[coupling]) for _ in range(blocks)]
-        steps = Steps([TriangularAffine(d), *(couplings if d > 1 else [Elementwise(d)])])
+        bends = (
+            [Coupling(d, hidden, BENDS[coupling]) for _ in range(blocks)]
+            if d > 1
+            else [Elementwise(d)]
+        )
+        steps = Steps([TriangularAffine(d), *bends])
         projection = nn.Linear(features, sum(steps.sizes))
         with torch.no_grad():
             # Couplings start as the identity whatever their context; the other steps at zero.
@@ -215,8 +221,7 @@ class ConditionalFlow(nn.Module):
 
     def log_prob(self, u: Tensor, features: Tensor) -> Tensor:
         """log q(u | features) of u (b, d), shape (b,)."""
-        log_q: Tensor = self.flow.log_prob(u, context=features)
-        return log_q
+        return self._log_density(u, self.projection(features))
 
     def context(self, features: Tensor) -> Tensor:
         """What the steps need of features (b, f), computed once for any number of draws."""
@@ -225,8 +230,14 @@ class ConditionalFlow(nn.Module):
 
     def log_prob_of_draws(self, u: Tensor, context: Tensor) -> Tensor:
         """log q(u | features) of draws (b, s, d), shape (b, s)."""
+        return self._log_density(u, context)
+
+    def _log_density(self, u: Tensor, context: Tensor) -> Tensor:
         noise, log_det = self.steps(u, context)
-        log_normal = -0.5 * (noise.square().sum(-1) + self.d * math.log(2 * math.pi))
+        energy = noise.square()
+        if self.training:
+            energy = _forgiving(energy)
+        log_normal = -0.5 * (energy.sum(-1) + self.d * math.log(2 * math.pi))
         return torch.add(log_normal, log_det)
 
     def draw(self, noise: Tensor, context: Tensor) -> Tensor:
@@ -249,8 +260,20 @@ class _Conditioner(nn.Module):
 
     def forward(self, half: Tensor, context: Tensor) -> Tensor:
         hidden = functional.silu(self.inner(half) + context)
-        parameters: Tensor = self.outer(hidden)
-        return parameters.unflatten(-1, self.shape)
+        parameters: Tensor = self.outer(hidden).unflatten(-1, self.shape)
+        return parameters
+
+
+def _forgiving(energy: Tensor) -> Tensor:
+    """z², but growing like a logarithm beyond the last z that a normal sample ever holds.
+
+    A young and narrow posterior can be a thousand of its sds off. Such a dataset would otherwise
+    outweigh all others of its batch; so its gradient is bounded, and that of all others untouched.
+    """
+    limit = _FARTHEST**2
+    return torch.where(
+        energy < limit, energy, limit * (1 + (energy.clamp_min(limit) / limit).log())
+    )
 
 
 def _times(matrix: Tensor, vectors: Tensor) -> Tensor:

@@ -57,7 +57,9 @@ def _apply(method: Any, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
     slopes = functional.softplus(parameters[..., 2 * BINS :] + _ONE)
     m = x.shape[-1]
     points = x.reshape(math.prod(parameters.shape[:-2]), -1, m)
-    moved, log_slope = method(points, shares.reshape(-1, m, 2, BINS), slopes.reshape(-1, m, BINS - 1))
+    moved, log_slope = method(
+        points, shares.reshape(-1, m, 2, BINS), slopes.reshape(-1, m, BINS - 1)
+    )
     return moved.view(x.shape), log_slope.view(x.shape)
 
 

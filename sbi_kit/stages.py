@@ -96,7 +96,7 @@ def train(
             bank,
             seed=seed,
             summary=summary,
-            epochs=epochs,
+            steps=epochs,
             checkpoint=checkpoint,
             progress=report,
         )

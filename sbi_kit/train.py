@@ -107,7 +107,7 @@ class State:
 
     step: int
     end: int
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)  # no two runs take the same
     cooling_from: int | None = None
     cooling_rate: float = 0.0
     cut: float = 1.0
@@ -134,7 +134,7 @@ class Report:
 
     Attributes:
         step: Steps done.
-        steps: Steps at most.
+        steps: Steps at most, as far as is known.
         loss: Mean training loss since the last evaluation.
         validation: Latest validation loss, NaN before the first.
         rate: Steps per second.
@@ -164,6 +164,7 @@ class _Run:
     state: State
     average: dict[str, Tensor] = field(default_factory=dict)  # of the weights over recent steps
     best: dict[str, Tensor] = field(default_factory=dict)
+    started: float = 0.0  # when it began, if it had not been interrupted
     running: float = 0.0  # sum of training losses since the last evaluation
     counted: int = 0
 
@@ -210,14 +211,14 @@ def train(
             _resume(run, checkpoint, identity)
     if not run.best:
         run.best, run.average = _copy_weights(module), _copy_weights(module)
+    run.started = time.monotonic() - run.state.seconds
     speed = _Speed(run.state.step)
-    started = time.monotonic() - run.state.seconds
     module.train()
     while run.state.step < run.state.end:
         _step(run)
         due = run.state.step % recipe.evaluate_every == 0 or run.state.step == run.state.end
         if due:
-            run.state = replace(run.state, seconds=time.monotonic() - started)
+            run.state = replace(run.state, seconds=time.monotonic() - run.started)
             _evaluate(run)
             if checkpoint is not None:
                 _save(run, checkpoint, identity)
@@ -380,11 +381,15 @@ class _Speed:
         state = run.state
         rate = (state.step - self.first) / max(1e-9, self.reported - self.started)
         last = state.evaluations[-1] if state.evaluations else (0, math.nan, math.nan)
+        left: float = state.end - state.step
+        if run.recipe.seconds is not None:
+            seconds = run.started + run.recipe.seconds - self.reported
+            left = min(left, rate * max(0.0, seconds))
         return Report(
             step=state.step,
-            steps=state.end,
+            steps=state.step + round(left),
             loss=run.running / run.counted if run.counted else last[1],
             validation=last[2],
             rate=rate,
-            seconds_left=(state.end - state.step) / max(1e-9, rate),
+            seconds_left=left / max(1e-9, rate),
         )

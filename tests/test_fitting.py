@@ -17,7 +17,7 @@ from sbi_kit.checks import BadType, BadValue, UnknownName
 from sbi_kit.summary import NEEDED, SUMMARIES
 from sbi_kit.summary.standardize import fit_standardizer
 
-SMALL = {"width": 16, "hidden": 16, "blocks": 2, "epochs": 6}
+SMALL = {"width": 16, "hidden": 16, "blocks": 2, "steps": 50}
 PRIOR = sk.Prior(a=sk.Normal(0, 1), b=sk.Normal(2, 3))
 X = np.array([[0.3, -1.0], [1.0, 4.0]])
 
@@ -121,7 +121,7 @@ def test_other_settings_of_torch_are_no_obstacle(set_bank):
     torch.set_default_dtype(torch.float64)
     try:
         with torch.no_grad():
-            posterior = sk.fit(set_bank, seed=2, **(SMALL | {"epochs": 1}))
+            posterior = sk.fit(set_bank, seed=2, **(SMALL | {"steps": 8}))
             assert not torch.is_grad_enabled()
         assert torch.get_default_dtype() == torch.float64
     finally:
@@ -322,8 +322,8 @@ def test_few_simulations_are_warned_of(rows):
     [
         ({"batch_size": 0}, BadValue, "Expected batch_size as an integer >= 1; got 0"),
         ({"batch_size": 2.5}, BadType, "batch_size as an integer"),
-        ({"epochs": 0}, BadValue, "Expected epochs as an integer >= 1; got 0"),
-        ({"epochs": 1.5}, BadType, "epochs as an integer"),
+        ({"steps": 0}, BadValue, "Expected steps as an integer >= 1; got 0"),
+        ({"steps": 1.5}, BadType, "steps as an integer"),
         ({"learning_rate": -1}, BadValue, "learning_rate as a finite number > 0; got -1"),
         ({"learning_rate": 0}, BadValue, "learning_rate as a finite number > 0; got 0"),
         ({"learning_rate": np.inf}, BadValue, "learning_rate as a finite number"),
@@ -400,7 +400,7 @@ def test_an_element_of_a_series_that_never_changes_is_named():
 
     bank = bank_of(simulate=start, data=sk.Series(columns=("x", "y"), n=4))
     with pytest.warns(UserWarning, match=r"without information: y\[0\]\."):
-        sk.fit(bank, seed=2, **(SMALL | {"epochs": 1}))
+        sk.fit(bank, seed=2, **(SMALL | {"steps": 8}))
 
 
 @pytest.mark.parametrize("scale", [2.0**40, 2.0**-40])
@@ -435,7 +435,7 @@ def test_one_parameter_one_feature_one_observation():
             return x if n is None else x[:, None]
 
         bank = bank_of(simulate=one, prior=sk.Prior(a=sk.Normal(0, 1)), data=data)
-        posterior = sk.fit(bank, seed=2, summary=summary, **(SMALL | {"epochs": 10}))
+        posterior = sk.fit(bank, seed=2, summary=summary, **(SMALL | {"steps": 100}))
         draws = posterior.sample([1.0], draws=2_000, seed=1)
         assert draws.shape == (1, 2_000, 1)
         assert abs(draws.mean() - 0.8) < 0.15
@@ -476,7 +476,7 @@ def test_a_checkpoint_of_other_data_or_settings_is_refused(bank, tmp_path):
     others = {
         "seed": (bank, {"seed": 3}),
         "settings": (bank, {"learning_rate": 1e-3}),
-        "length": (bank, {"epochs": 7}),
+        "length": (bank, {"steps": 60}),
         "size": (bank, {"width": 17}),
         "bank": (bank_of(seed=5), {}),
         "rows": (bank_of(rows=1_001), {}),
@@ -492,7 +492,7 @@ def test_a_checkpoint_of_other_data_or_settings_is_refused(bank, tmp_path):
 
 def test_kill_9_in_the_middle_and_resume(tmp_path):
     sk.simulate(make(), 1_000, seed=1, path=tmp_path / "bank")
-    settings = SMALL | {"epochs": 30}
+    settings = SMALL | {"steps": 250}
     script = f"""
         import time, sbi_kit as sk
         sk.fit(

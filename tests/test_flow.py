@@ -9,15 +9,21 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from sbi_kit.flow import AffineCoupling, ConditionalFlow, Spline, Steps, TriangularAffine
+from sbi_kit.flow import BENDS, ConditionalFlow, Coupling, Elementwise, Steps, TriangularAffine
 
 FEATURES = 6
 SIZES = (1, 2, 3, 5, 50)
 STEPS = {
     **{f"triangular-{d}": lambda d=d: TriangularAffine(d) for d in SIZES},
-    **{f"coupling-{d}": lambda d=d: AffineCoupling(d, 8) for d in SIZES[1:]},
-    **{f"spline-{d}": lambda d=d: Spline(d) for d in SIZES[:3]},
-    "steps-3": lambda: Steps([TriangularAffine(3), AffineCoupling(3, 8), AffineCoupling(3, 8)]),
+    **{
+        f"{name}-{d}": lambda d=d, bend=bend: Coupling(d, 8, bend)
+        for name, bend in BENDS.items()
+        for d in SIZES[1:]
+    },
+    **{f"elementwise-{d}": lambda d=d: Elementwise(d) for d in SIZES[:3]},
+    "steps-3": lambda: Steps(
+        [TriangularAffine(3), Coupling(3, 8, BENDS["affine"]), Coupling(3, 8, BENDS["spline"])]
+    ),
 }
 
 
@@ -37,8 +43,8 @@ def perturbed(module, size=0.4):
     return module
 
 
-def make_flow(d, *, size=0.4, blocks=3):
-    return perturbed(ConditionalFlow(d, FEATURES, blocks=blocks, hidden=16), size)
+def make_flow(d, *, size=0.4, coupling="spline"):
+    return perturbed(ConditionalFlow(d, FEATURES, coupling=coupling, blocks=3, hidden=16), size)
 
 
 def features_of(b):
@@ -86,18 +92,19 @@ def points_and_context(step, b):
 
 def test_zero_context_makes_a_spline_the_identity():
     u = torch.linspace(-7, 7, 101, dtype=torch.float64)[:, None]
-    step = Spline(1)
+    step = Elementwise(1)
     z, log_det = step(u, torch.zeros(101, step.context_size, dtype=torch.float64))
     torch.testing.assert_close(z, u, rtol=0, atol=1e-12)
     torch.testing.assert_close(log_det, torch.zeros(101, dtype=torch.float64), rtol=0, atol=1e-12)
 
 
-def test_a_new_coupling_is_the_identity_up_to_order():
-    step = AffineCoupling(5, 8)
-    u = torch.randn(30, 5)
-    z, log_det = step(u, torch.randn(30, step.context_size))
-    assert torch.equal(z, u[:, step.permutation])
-    assert torch.equal(log_det, torch.zeros(30))
+@pytest.mark.parametrize("bend", BENDS)
+def test_a_new_coupling_is_the_identity_up_to_order(bend):
+    step = Coupling(5, 8, BENDS[bend]).double()
+    u = 2 * torch.randn(30, 5, dtype=torch.float64)
+    z, log_det = step(u, torch.randn(30, step.context_size, dtype=torch.float64))
+    torch.testing.assert_close(z, u[:, step.permutation], rtol=0, atol=1e-12)
+    torch.testing.assert_close(log_det, torch.zeros(30, dtype=torch.float64), rtol=0, atol=1e-12)
 
 
 def test_a_triangular_step_is_exact_for_a_gaussian():
@@ -121,18 +128,20 @@ def test_a_triangular_step_is_exact_for_a_gaussian():
 # The whole flow
 
 
+@pytest.mark.parametrize("coupling", BENDS)
 @pytest.mark.parametrize("d", SIZES)
-def test_drawing_undoes_whitening(d):
-    flow = make_flow(d)
+def test_drawing_undoes_whitening(d, coupling):
+    flow = make_flow(d, coupling=coupling)
     context = flow.context(features_of(7))
     noise = torch.randn(7, 11, d, dtype=torch.float64)
     u = flow.draw(noise, context)
     torch.testing.assert_close(flow.steps(u, context)[0], noise, rtol=0, atol=1e-7)
 
 
+@pytest.mark.parametrize("coupling", BENDS)
 @pytest.mark.parametrize("d", SIZES)
-def test_log_prob_is_change_of_variables_with_autograds_jacobian(d):
-    flow = make_flow(d)
+def test_log_prob_is_change_of_variables_with_autograds_jacobian(d, coupling):
+    flow = make_flow(d, coupling=coupling)
     features, u = features_of(3), torch.randn(3, d, dtype=torch.float64)
     context = flow.context(features)
     z = flow.steps(u[:, None], context)[0][:, 0]
@@ -184,7 +193,7 @@ def test_draws_have_the_density_that_is_claimed(d):
 
 @pytest.mark.parametrize("d", SIZES)
 def test_a_new_flow_is_nearly_standard_normal(d):
-    flow = ConditionalFlow(d, FEATURES, blocks=6, hidden=16)
+    flow = ConditionalFlow(d, FEATURES, coupling="spline", blocks=6, hidden=16)
     with torch.no_grad():
         context = flow.context(torch.randn(50, FEATURES))
         u = torch.randn(50, 200, d)
@@ -237,7 +246,7 @@ def test_weights_are_written_once_and_restore_the_density(d):
     flow = make_flow(d).float()
     weights = flow.state_dict()
     content = save(weights)  # safetensors refuses weights that share memory
-    same = ConditionalFlow(d, FEATURES, blocks=3, hidden=16)
+    same = ConditionalFlow(d, FEATURES, coupling="spline", blocks=3, hidden=16)
     same.load_state_dict(load(content))
     u, features = torch.randn(9, d), torch.randn(9, FEATURES)
     assert torch.equal(same.log_prob(u, features), flow.log_prob(u, features))
@@ -250,7 +259,7 @@ def test_weights_are_written_once_and_restore_the_density(d):
 def test_couplings_have_different_orders_from_the_seed_alone():
     def orders(seed):
         torch.manual_seed(seed)
-        flow = ConditionalFlow(5, FEATURES, blocks=6, hidden=4)
+        flow = ConditionalFlow(5, FEATURES, coupling="affine", blocks=6, hidden=4)
         return [tuple(step.permutation.tolist()) for step in list(flow.steps.steps)[1:]]
 
     assert orders(3) == orders(3)
@@ -258,7 +267,7 @@ def test_couplings_have_different_orders_from_the_seed_alone():
 
 
 def test_a_flow_can_be_a_thousand_times_narrower_than_its_prior():
-    flow = ConditionalFlow(2, FEATURES, blocks=2, hidden=8)
+    flow = ConditionalFlow(2, FEATURES, coupling="spline", blocks=2, hidden=8)
     narrow = copy.deepcopy(flow)
     with torch.no_grad():
         narrow.projection.bias[2:4] = math.log(1_000)  # the log scales of the triangular part
@@ -269,6 +278,6 @@ def test_a_flow_can_be_a_thousand_times_narrower_than_its_prior():
 
 def test_permutations_cover_all_parameters():
     for d, _ in itertools.product((2, 3, 7), range(3)):
-        step = AffineCoupling(d, 4)
+        step = Coupling(d, 4, BENDS["affine"])
         assert sorted(step.permutation.tolist()) == list(range(d))
         assert step.permutation[step.restore].tolist() == list(range(d))

@@ -12,8 +12,8 @@ from sbi_kit.checks import BadType, BadValue
 from sbi_kit.contracts import Posterior
 from sbi_kit.data import Datasets, read, stack
 
-SMALL = {"width": 16, "hidden": 16, "blocks": 2, "epochs": 8}
-QUICK = {"epochs": 20, "batch_size": 200, "width": 16, "hidden": 16, "blocks": 1}
+SMALL = {"width": 16, "hidden": 16, "blocks": 2, "steps": 70}
+QUICK = {"steps": 180, "batch_size": 200, "width": 16, "hidden": 16, "blocks": 1}
 TRIANGLE = sk.Prior(beta=sk.Uniform(0.01, 1), gamma=sk.Uniform(0, "beta"))
 
 
@@ -616,7 +616,7 @@ def test_a_matrix_gets_its_context_after_the_pooling():
     bank = sk.simulate(model, 1_000, seed=1)
     x = np.random.default_rng(0).normal(size=(4, 3))
     for summary in ("two_way", "deep_set"):
-        posterior = sk.fit(bank, seed=2, summary=summary, **(SMALL | {"epochs": 2}))
+        posterior = sk.fit(bank, seed=2, summary=summary, **(SMALL | {"steps": 15}))
         sizes = posterior.architecture
         assert (sizes.columns, sizes.context, sizes.inputs % 3) == (3, 2, 2)
         draws = [posterior.sample(x, draws=50, seed=1, context={"s": s}) for s in (1, 50)]
@@ -625,7 +625,7 @@ def test_a_matrix_gets_its_context_after_the_pooling():
 
 def test_context_that_all_simulations_share_is_no_surprise(stimulus):
     bank = sk.simulate(stimulus.model, 1_000, seed=1, context={"strength": 1})
-    posterior = sk.fit(bank, seed=2, **(SMALL | {"epochs": 1}))
+    posterior = sk.fit(bank, seed=2, **(SMALL | {"steps": 8}))
     assert posterior.history["context"] == {"strength": [1.0, 1.0]}
     x = {"x": [0.3, 1.0, -0.5, 2.0], "strength": 1.01}
     assert "trained on 1 to 1;" in told(lambda: posterior.sample(x, draws=9, seed=1))[0]
@@ -699,7 +699,7 @@ def test_every_summary_takes_missing_entries(summary):
     model = sk.Simulator(name="p", prior=prior, data=layout, simulate=punched)
     bank = sk.simulate(model, 1_000, seed=1)
     assert not bank.status.any()
-    posterior = sk.fit(bank, seed=2, summary=summary, **(SMALL | {"epochs": 1}))
+    posterior = sk.fit(bank, seed=2, summary=summary, **(SMALL | {"steps": 8}))
     places = posterior.encoder.standardizer.missable.tolist()
     assert places == ([1, 3, 5, 7, 9, 11] if summary == "identity" else [0, 1])
     x = pairs(np.array([[0.6, 0.3]]), np.random.default_rng(0), 6)[0]

@@ -49,7 +49,7 @@ import sbi_kit as sk
 assert "decay" in sk.simulator_names() and "influenza" in sk.simulator_names()
 model = sk.load_simulator("decay")
 sk.check_simulator(model)
-posterior = sk.fit(sk.simulate(model, 2_000, seed=1), seed=2, epochs=8, width=32, blocks=2)
+posterior = sk.fit(sk.simulate(model, 2_000, seed=1), seed=2, steps=70, width=32, blocks=2)
 posterior.save("decay")
 
 truth = np.array([[1.0, 300.0]])

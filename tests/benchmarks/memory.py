@@ -49,7 +49,7 @@ def held(simulations: int) -> None:
     size = 8 * (bank.theta.size + len(bank.data.columns) * int(bank.n.sum()) + len(bank))
     after = resident("VmRSS")
     start = time.process_time()
-    highest = peak(lambda: sk.fit(bank, seed=2, epochs=1, validation_share=0.01))
+    highest = peak(lambda: sk.fit(bank, seed=2, steps=8, validation_share=0.01))
     print(
         f"in memory: bank {size / 1e6:,.0f} MB, baseline {baseline / 1e6:,.0f} MB, before fit "
         f"{after / 1e6:,.0f} MB, peak {highest / 1e6:,.0f} MB: ratio "
@@ -74,7 +74,7 @@ def streamed(folder: str) -> None:
     bank = sk.Bank.open(folder)
     size = sum(file.stat().st_size for file in Path(folder).iterdir())
     start = time.process_time()
-    sk.fit(bank, seed=2, epochs=1, validation_share=0.01, **SMALL)
+    sk.fit(bank, seed=2, steps=8, validation_share=0.01, **SMALL)
     highest = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(
         f"on disk: bank {size / 1e6:,.0f} MB, {len(bank):,} rows, peak {highest / 1e6:,.0f} MB; "

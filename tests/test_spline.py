@@ -1,0 +1,112 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from nflows.transforms.splines.rational_quadratic import unconstrained_rational_quadratic_spline
+
+from sbi_kit import spline as module
+from sbi_kit.spline import BINS, PARAMETERS, inverse_spline, spline
+
+METHODS = {"forward": spline, "inverse": inverse_spline}
+
+
+@pytest.fixture(autouse=True)
+def own_stream():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        yield
+
+
+def points_and_parameters(b=40, m=3, *, size=1.0):
+    x = 2 * torch.randn(b, m, dtype=torch.float64)  # some beyond the bound
+    return x, size * torch.randn(b, m, PARAMETERS, dtype=torch.float64)
+
+
+def test_inverse_undoes_the_spline():
+    x, parameters = points_and_parameters(size=2.0)
+    y, log_slope = spline(x, parameters)
+    back, log_back = inverse_spline(y, parameters)
+    assert (y - x).abs().max() > 0.3
+    torch.testing.assert_close(back, x, rtol=0, atol=1e-10)
+    torch.testing.assert_close(log_back, -log_slope, rtol=0, atol=1e-9)
+
+
+def test_it_is_the_spline_of_durkan_et_al():
+    x, parameters = points_and_parameters(b=200)
+    widths, heights, slopes = parameters.split([BINS, BINS, BINS - 1], dim=-1)
+    slope_of_one = math.log(math.expm1(1 - 1e-3))
+    y, log_slope = unconstrained_rational_quadratic_spline(
+        x, widths, heights, slopes + slope_of_one, tails="linear", tail_bound=4.0
+    )
+    ours = spline(x, parameters)
+    torch.testing.assert_close(ours[0], y, rtol=0, atol=1e-9)
+    torch.testing.assert_close(ours[1], log_slope, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_log_slope_is_the_slope(method):
+    x, parameters = points_and_parameters()
+    x.requires_grad_()
+    y, log_slope = METHODS[method](x, parameters)
+    (slope,) = torch.autograd.grad(y.sum(), x)
+    torch.testing.assert_close(slope.log(), log_slope.detach(), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_gradients_are_those_of_finite_differences(method):
+    x, parameters = points_and_parameters(b=12)
+    arguments = (x.requires_grad_(), parameters.requires_grad_())
+    assert torch.autograd.gradcheck(METHODS[method], arguments)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_shared_parameters_serve_every_draw_of_a_row(method):
+    x = torch.randn(4, 50, 3, dtype=torch.float64)
+    parameters = torch.randn(4, 1, 3, PARAMETERS, dtype=torch.float64, requires_grad=True)
+    shared = METHODS[method](x, parameters)
+    single = METHODS[method](x, parameters.expand(4, 50, 3, -1))
+    for one, other in zip(shared, single, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+    gradients = [
+        torch.autograd.grad(sum(map(torch.sum, r)), parameters)[0] for r in (shared, single)
+    ]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_torch_alone_computes_the_same(method, monkeypatch):
+    x, parameters = points_and_parameters(b=300, size=2.0)
+    parameters.requires_grad_()
+
+    def values_and_gradient():
+        found = METHODS[method](x, parameters)
+        return *found, *torch.autograd.grad((found[0] * found[1]).sum(), parameters)
+
+    compiled = values_and_gradient()
+    monkeypatch.setattr(module, "_on_cpu", lambda x: False)
+    for one, other in zip(compiled, values_and_gradient(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_zeros_give_the_identity_and_so_does_what_lies_beyond():
+    x = torch.linspace(-7, 7, 141, dtype=torch.float64)[:, None]
+    y, log_slope = spline(x, torch.zeros(141, 1, PARAMETERS, dtype=torch.float64))
+    torch.testing.assert_close(y, x, rtol=0, atol=1e-12)
+    torch.testing.assert_close(log_slope, torch.zeros_like(x), rtol=0, atol=1e-12)
+    bent, _ = spline(x, torch.randn(1, 1, PARAMETERS, dtype=torch.float64).expand(141, -1, -1))
+    beyond = x.abs() >= 4
+    assert torch.equal(bent[beyond], x[beyond])
+    assert (bent.diff(dim=0) > 0).all()
+
+
+def test_extreme_parameters_stay_finite_and_monotone_in_float32():
+    x = torch.linspace(-5, 5, 2_001)[:, None]
+    parameters = 40 * torch.randn(1, 1, PARAMETERS)
+    y, log_slope = spline(x, parameters.expand(2_001, -1, -1))
+    back, _ = inverse_spline(y, parameters.expand(2_001, -1, -1))
+    assert torch.isfinite(log_slope).all()
+    assert (y.diff(dim=0) >= 0).all()
+    slope = np.exp(log_slope.numpy().max())
+    # What was lost by rounding y is at most its resolution over the smallest slope.
+    assert (back - x).abs().max() < 1e-5 * max(slope, 1 / np.exp(log_slope.numpy().min()))
