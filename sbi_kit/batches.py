@@ -90,7 +90,10 @@ class BankBatches:
         self.u = to_tensor(bank.prior.whiten(bank.theta[rows]))
         self._pass = (-1, np.empty((0, 0), dtype=np.int64))
         self._window: tuple[tuple[int, int], _Window] | None = None
-        self._all = None if self._streamed else self._read(np.arange(len(rows)))
+        # Validation rows are read again and again, so they stay if one window holds them.
+        kept = np.arange(len(training) if self._streamed else 0, len(rows))
+        fits = not self._streamed or share * len(rows) >= len(kept)
+        self._kept = self._read(kept) if fits else None
 
     def training(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """The batch of a step."""
@@ -109,7 +112,7 @@ class BankBatches:
         rows = np.arange(self.trained, len(self.n))
         size = self._together * self.batch_size if self._streamed else len(rows)
         for part in np.split(rows, range(size, len(rows), size)):
-            window = self._all or self._read(part)
+            window = self._kept or self._read(part)
             order = part[np.argsort(self.n[part], kind="stable")]
             for index in np.split(order, range(self.batch_size, len(order), self.batch_size)):
                 yield self._batch(window, index, np.zeros_like(index), self.n[index])
@@ -150,8 +153,8 @@ class BankBatches:
 
     def _window_of(self, step: int) -> _Window:
         """The window that holds the batch of a step."""
-        if self._all is not None:
-            return self._all
+        if not self._streamed and self._kept is not None:
+            return self._kept
         number, place = divmod(step, self.per_pass)
         start = place - place % self._together
         if self._window is None or self._window[0] != (number, start):
@@ -164,7 +167,7 @@ class BankBatches:
     def _read(self, places: IntArray) -> _Window:
         """Read and standardise the datasets at ascending places, block by block."""
         ends = np.cumsum(self.n[places])
-        flat = torch.empty(int(ends[-1]), self._standardizer.features)
+        flat = torch.empty(int(ends[-1]), self._standardizer.features, dtype=torch.float32)
         done = 0
         for block in np.split(places, range(_BLOCK, len(places), _BLOCK)):
             x = as_rows(self._bank.take(self.bank_rows[block])[1], self._bank.data, self._summary)

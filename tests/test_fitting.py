@@ -17,7 +17,7 @@ from sbi_kit.checks import BadType, BadValue, UnknownName
 from sbi_kit.summary import NEEDED, SUMMARIES
 from sbi_kit.summary.standardize import fit_standardizer
 
-SMALL = {"width": 16, "hidden": 16, "blocks": 2, "steps": 50}
+SMALL = {"width": 16, "hidden": 16, "blocks": 2, "steps": 150}
 PRIOR = sk.Prior(a=sk.Normal(0, 1), b=sk.Normal(2, 3))
 X = np.array([[0.3, -1.0], [1.0, 4.0]])
 
@@ -140,7 +140,7 @@ def test_history_says_what_it_was_made_of(posterior):
     assert history["validation_rows"] == 100
     assert history["bank_seed"] == 1
     assert history["seed"] == 2
-    assert history["steps_done"] <= history["steps"] == 6 * (900 // history["batch_size"])
+    assert history["steps_done"] <= history["steps"] == 150
     assert history["validation_loss"] == min(loss for _, _, loss in history["evaluations"])
     assert posterior.simulator["name"] == "shift"
     assert posterior.model is not None
@@ -435,7 +435,7 @@ def test_one_parameter_one_feature_one_observation():
             return x if n is None else x[:, None]
 
         bank = bank_of(simulate=one, prior=sk.Prior(a=sk.Normal(0, 1)), data=data)
-        posterior = sk.fit(bank, seed=2, summary=summary, **(SMALL | {"steps": 100}))
+        posterior = sk.fit(bank, seed=2, summary=summary, **(SMALL | {"steps": 300}))
         draws = posterior.sample([1.0], draws=2_000, seed=1)
         assert draws.shape == (1, 2_000, 1)
         assert abs(draws.mean() - 0.8) < 0.15
@@ -476,7 +476,7 @@ def test_a_checkpoint_of_other_data_or_settings_is_refused(bank, tmp_path):
     others = {
         "seed": (bank, {"seed": 3}),
         "settings": (bank, {"learning_rate": 1e-3}),
-        "length": (bank, {"steps": 60}),
+        "length": (bank, {"steps": 160}),
         "size": (bank, {"width": 17}),
         "bank": (bank_of(seed=5), {}),
         "rows": (bank_of(rows=1_001), {}),
@@ -492,7 +492,7 @@ def test_a_checkpoint_of_other_data_or_settings_is_refused(bank, tmp_path):
 
 def test_kill_9_in_the_middle_and_resume(tmp_path):
     sk.simulate(make(), 1_000, seed=1, path=tmp_path / "bank")
-    settings = SMALL | {"steps": 250}
+    settings = SMALL | {"steps": 800}
     script = f"""
         import time, sbi_kit as sk
         sk.fit(

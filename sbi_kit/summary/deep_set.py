@@ -48,8 +48,9 @@ class DeepSet(nn.Module):
     def forward(self, x: Tensor, n: Tensor) -> Tensor:
         mask = mask_of(x, n)[..., None]
         x = x.masked_fill(~mask, 0.0)
-        v = torch.cat([mask.to(x.dtype), self.project(x)], dim=-1)
-        moments = (v * (mask / n[:, None, None])).mT @ v  # (b, size + 1, size + 1)
+        there = mask.to(x.dtype)
+        v = torch.cat([there, self.project(x)], dim=-1)
+        moments = (v * (there / n[:, None, None])).mT @ v  # (b, size + 1, size + 1)
         parts = [
             moments[:, self.upper[0], self.upper[1]],
             self._mean_shape(x, n),
