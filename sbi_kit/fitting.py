@@ -54,7 +54,7 @@ def fit(
     steps: int | None = None,
     seconds: float | None = None,
     batch_size: int | None = None,
-    learning_rate: float = 4e-3,
+    learning_rate: float = 5e-3,
     patience: int = 10,
     validation_share: float = 0.1,
     width: int | None = None,

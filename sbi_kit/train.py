@@ -1,12 +1,13 @@
 """The one training loop: any module, any loss, any source of batches.
 
 AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) minimises the mean loss at a rate that warms up,
-stays high, and at last falls to zero along a line, the cooling (Hägele et al. 2024,
-arXiv:2405.18392). What is judged and kept is an average of the weights over recent steps (Polyak &
-Juditsky 1992), which is free of the noise of a high rate. At regular steps it is evaluated on the
-whole validation split; when that no longer improves, the loop returns to the best average and cools
-from there, else it cools when the budget of steps or seconds is nearly spent. So the length of a
-training follows from the data, and none ends at a high rate.
+falls like one over the square root of the steps, which suits trainings of any length, and at last
+falls to zero along a line, the cooling (Zhai et al. 2022, arXiv:2106.04560). What is judged and
+kept is an average of the weights over recent steps (Polyak & Juditsky 1992), which is free of the
+noise of a high rate. At regular steps it is evaluated on the whole validation split; when that no
+longer improves, the loop returns to the best average and cools from there, else it cools when the
+budget of steps or seconds is nearly spent. So the length of a training follows from the data, and
+none ends at a high rate.
 
 Batches are a pure function of the step, so a run that is killed goes on from its checkpoint and
 ends with the same weights as one that was not.
@@ -28,6 +29,7 @@ from sbi_kit.checks import BadValue, expect_integer, expect_number
 Loss: TypeAlias = Callable[[Any], Tensor]
 
 _WARM_UP = 100  # steps in which the rate rises, or a tenth of the budget if that is less
+_HALVED = 1_500  # steps after which the rate is half the highest
 _COOLING = 0.25  # length of a cooling, as a share of the steps before it,
 _SHORTEST = 3  # and its least length, in evaluations
 _WINDOW = 16  # the average is over about the last sixteenth of the steps so far
@@ -64,7 +66,7 @@ class Recipe:
 
     steps: int
     seconds: float | None = None
-    learning_rate: float = 4e-3
+    learning_rate: float = 5e-3
     evaluate_every: int = 100
     patience: int = 10
     weight_decay: float = 0.01
@@ -125,7 +127,10 @@ class State:
             left = (self.end - self.step) / (self.end - self.cooling_from)
             return self.cooling_rate * left
         warm_up = max(1, min(_WARM_UP, recipe.steps // 10))
-        return self.cut * recipe.learning_rate * min(1.0, (self.step + 1) / warm_up)
+        if self.step < warm_up:
+            return self.cut * recipe.learning_rate * (self.step + 1) / warm_up
+        slower = math.sqrt(_HALVED / (_HALVED + 3 * (self.step - warm_up)))
+        return self.cut * recipe.learning_rate * slower
 
 
 @dataclass(frozen=True)

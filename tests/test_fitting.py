@@ -241,9 +241,34 @@ def test_a_streamed_pass_reads_every_row_once_and_mixes_distant_ones(
             assert np.ptp(part) > 400
     assert orders[0] != orders[1] != orders[2]
     read.clear()
-    list(batches.validation())
-    assert sorted(read) == sorted(shuffled[900:].tolist())
+    assert sum(len(u) for u, _, _ in batches.validation()) == 100
+    assert read == []  # a window holds them, so they were kept
     assert not bank._mapped
+
+
+def test_a_validation_split_larger_than_a_window_is_read_each_time(set_bank, monkeypatch):
+    values = np.concatenate(set_bank.take(range(100))[1].each())
+    batches = BankBatches(
+        set_bank,
+        np.arange(500),
+        np.arange(500, 1_000),
+        summary="deep_set",
+        standardizer=fit_standardizer(values),
+        batch_size=20,
+        seed=1,
+        window=10_000,
+    )
+    read, take = [], sk.Bank.take
+
+    def spy(self, rows):
+        read.extend(rows.tolist())
+        return take(self, rows)
+
+    monkeypatch.setattr(sk.Bank, "take", spy)
+    for _ in range(2):
+        read.clear()
+        assert sum(len(u) for u, _, _ in batches.validation()) == 500
+        assert sorted(read) == list(range(500, 1_000))
 
 
 @pytest.mark.parametrize("window", [10**8, 2_000])

@@ -213,13 +213,16 @@ def test_what_is_judged_is_an_average_of_recent_weights():
 # The rate
 
 
-def test_the_rate_warms_up_and_stays():
-    recipe = Recipe(steps=5_000, learning_rate=2.0)
-    rates = [State(step=step, end=5_000).learning_rate(recipe) for step in range(5_001)]
+def test_the_rate_warms_up_and_then_falls_with_the_square_root_of_the_steps():
+    recipe = Recipe(steps=50_000, learning_rate=2.0)
+    rates = [State(step=step, end=50_000).learning_rate(recipe) for step in range(50_001)]
     assert rates[0] == pytest.approx(2 / 100)
     assert rates[49] == pytest.approx(1.0)
+    assert rates[99] == rates[100] == 2.0
     assert (np.diff(rates[:100]) > 0).all()
-    assert set(rates[99:]) == {2.0}
+    assert (np.diff(rates[100:]) < 0).all()
+    assert rates[1_600] == pytest.approx(1.0)
+    assert rates[41_000] / rates[11_000] == pytest.approx(0.5, abs=0.02)
     short = Recipe(steps=100, learning_rate=2.0)
     assert State(step=9, end=100).learning_rate(short) == 2.0
 
