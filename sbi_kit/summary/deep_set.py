@@ -1,8 +1,7 @@
 """Deep set: a summary of exchangeable observations that does not depend on their order.
 
 s(x) = mix(mean_i v_i v_iᵀ, mean_i ψ(x_i), log n) with v = (1, x) (Zaheer et al. 2017,
-arXiv:1703.06114). Means and second moments are exact, cost one small matrix product and are all
-there is to know of normal data. ψ suits the shape of a distribution: its first gates are bends,
+arXiv:1703.06114). The moments are all there is to know of normal data. ψ suits the shape of a distribution: its first gates are bends,
 shallow and steep, spread over the space of the data, and two more gated layers combine them. Means
 alone would be blind to the number of observations, and the posterior's width would be the same at
 every n; so log n stands beside them.
@@ -14,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from sbi_kit.summary.gated import Gated, GatedBlock
+from sbi_kit.summary.moments import Moments
 from sbi_kit.summary.ragged import log_size, mask_of, mean_over
 
 _SLOPES = (0.3, 8.0)  # of the first gates of ψ, log-uniform
 _SPREAD = 2.0  # standard deviation of where they bend; columns are standardised
 _TOGETHER = 4_096  # observations, padding included, that ψ sees at a time
-_WIDEST = 31  # size of v: wider observations are projected, as moments grow with its square
 
 
 class DeepSet(nn.Module):
@@ -31,31 +30,18 @@ class DeepSet(nn.Module):
         hidden: Width of what ψ gives; inside, it is half as wide.
     """
 
-    upper: Tensor
-
     def __init__(self, inputs: int, width: int, *, hidden: int) -> None:
         super().__init__()
         narrow = max(1, hidden // 2)
-        size = min(inputs, _WIDEST)
-        self.project = nn.Linear(inputs, size) if size < inputs else nn.Identity()
-        upper = torch.triu_indices(size + 1, size + 1, device="cpu")[:, 1:]  # without 1 · 1
-        self.register_buffer("upper", upper, persistent=False)
+        self.moments = Moments(inputs)
         self.shape = nn.Sequential(
             _bends(inputs, narrow), GatedBlock(narrow), Gated(narrow, hidden)
         )
-        self.mix = nn.Linear(upper.shape[1] + hidden + 1, width)
+        self.mix = nn.Linear(self.moments.size + hidden + 1, width)
 
     def forward(self, x: Tensor, n: Tensor) -> Tensor:
-        mask = mask_of(x, n)[..., None]
-        x = x.masked_fill(~mask, 0.0)
-        there = mask.to(x.dtype)
-        v = torch.cat([there, self.project(x)], dim=-1)
-        moments = (v * (there / n[:, None, None])).mT @ v  # (b, size + 1, size + 1)
-        parts = [
-            moments[:, self.upper[0], self.upper[1]],
-            self._mean_shape(x, n),
-            log_size(x, n),
-        ]
+        x = x.masked_fill(~mask_of(x, n)[..., None], 0.0)
+        parts = [self.moments(x, n), self._mean_shape(x, n), log_size(x, n)]
         features: Tensor = self.mix(torch.cat(parts, dim=-1))
         return features
 

@@ -2,8 +2,8 @@
 
 A strided gated convolution turns a long series into at most 64 steps, its products seeing
 neighbouring time points together; a cell reads these forwards, or two of half the size read them
-both ways. The features are the last state of each cell, the mean of its states over time, and
-log n.
+both ways. The features are the last state of each cell, the mean of its states over time, the
+moments of all time points with the steps that follow them, and log n.
 """
 
 import math
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sbi_kit.summary.cells import Cell
+from sbi_kit.summary.moments import Moments
 from sbi_kit.summary.ragged import log_size, mask_of
 from sbi_kit.summary.windows import Windows
 
@@ -47,7 +48,8 @@ class Recurrent(nn.Module):
         self.cells = nn.ModuleList(
             Cell(hidden, state, kind=cell, backwards=backwards) for backwards in directions
         )
-        self.mix = nn.Linear(2 * state * len(directions) + 1, width)
+        self.moments = Moments(2 * inputs)
+        self.mix = nn.Linear(2 * state * len(directions) + self.moments.size + 1, width)
 
     def forward(self, x: Tensor, n: Tensor) -> Tensor:
         windows, steps = self.windows(x, n)
@@ -59,5 +61,12 @@ class Recurrent(nn.Module):
             last = torch.zeros_like(steps) if cell.backwards else steps - 1
             # States are zero after the end, so their sum is over the series alone.
             parts += [states.gather(0, last.expand(1, *states.shape[1:]))[0], states.sum(0) / steps]
-        features: Tensor = self.mix(torch.cat([torch.cat(parts).T, log_size(x, n)], dim=-1))
+        seen = [torch.cat(parts).T, self._steps(x, n), log_size(x, n)]
+        features: Tensor = self.mix(torch.cat(seen, dim=-1))
         return features
+
+    def _steps(self, x: Tensor, n: Tensor) -> Tensor:
+        """Moments of each time point but the last with the step that follows it."""
+        x = x.masked_fill(~mask_of(x, n)[..., None], 0.0)
+        moments: Tensor = self.moments(torch.cat([x[:, :-1], x.diff(dim=1)], dim=-1), n - 1)
+        return moments
