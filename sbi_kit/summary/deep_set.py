@@ -1,10 +1,10 @@
 """Deep set: a summary of exchangeable observations that does not depend on their order.
 
 s(x) = mix(mean_i v_i v_iᵀ, mean_i ψ(x_i), log n) with v = (1, x) (Zaheer et al. 2017,
-arXiv:1703.06114). The moments are all there is to know of normal data. ψ suits the shape of a distribution: its first gates are bends,
-shallow and steep, spread over the space of the data, and two more gated layers combine them. Means
-alone would be blind to the number of observations, and the posterior's width would be the same at
-every n; so log n stands beside them.
+arXiv:1703.06114). The moments are all there is to know of normal data. ψ suits the shape of a
+distribution: its first gates are bends, shallow and steep, spread over the space of the data, and
+two more gated layers combine them. Means alone would be blind to the number of observations, and
+the posterior's width would be the same at every n; so log n stands beside them.
 """
 
 import math
