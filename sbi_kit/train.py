@@ -131,7 +131,7 @@ class Report:
 
     Attributes:
         step: Steps done.
-        steps: Steps at most.
+        steps: Steps at most, or that the time is likely to allow.
         loss: Mean training loss since the last evaluation.
         validation: Latest validation loss, NaN before the first.
         rate: Steps per second.
@@ -356,11 +356,14 @@ class _Speed:
         state = run.state
         rate = (state.step - self.first) / max(1e-9, self.reported - self.started)
         last = state.evaluations[-1] if state.evaluations else (0, math.nan, math.nan)
+        left = (state.end - state.step) / max(1e-9, rate)
+        if run.recipe.seconds is not None:
+            left = min(left, max(0.0, run.recipe.seconds - state.seconds))
         return Report(
             step=state.step,
-            steps=state.end,
+            steps=min(state.end, state.step + math.ceil(rate * left)),
             loss=run.running / run.counted if run.counted else last[1],
             validation=last[2],
             rate=rate,
-            seconds_left=(state.end - state.step) / max(1e-9, rate),
+            seconds_left=left,
         )
