@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sbi_kit.fitting import fit as fit
     from sbi_kit.neural import NeuralPosterior as NeuralPosterior
     from sbi_kit.neural import load as load
+    from sbi_kit.online import fit_online as fit_online
     from sbi_kit.prior import Beta as Beta
     from sbi_kit.prior import Exponential as Exponential
     from sbi_kit.prior import Gamma as Gamma
@@ -53,6 +54,7 @@ _ROOMS = {
     "simulation": "simulate SimulationError",
     "bank": "Bank",
     "fitting": "fit",
+    "online": "fit_online",
     "neural": "NeuralPosterior load",
     "contracts": "Posterior DataGenerator",
     "diagnostics.calibration": "calibrate Verdict",

@@ -50,6 +50,7 @@ class Bank:
         seed: The seed it was simulated with.
         path: Its directory; None in memory.
         model: The simulator itself if this process ran it, else None.
+        blocks: Where its rows lie, in order.
         failures: One record per simulation that raised: row, seed, key of its random stream,
             parameters, exception.
     """
@@ -73,7 +74,7 @@ class Bank:
         self.failures = list(failures)
         self.path = path
         self.model = model
-        self._blocks = tuple(blocks)
+        self.blocks = tuple(blocks)
         self._stops = np.array([block.stop for block in blocks], dtype=np.int64)
         self._mapped: dict[int, Rows] = {}
 
@@ -126,7 +127,7 @@ class Bank:
         """The first simulations as a bank of their own that reads the same files."""
         blocks = [
             Block(block.start, min(block.stop, rows), block.read)
-            for block in self._blocks
+            for block in self.blocks
             if block.start < rows
         ]
         return Bank(
@@ -182,7 +183,7 @@ class Bank:
         for mine in np.split(order, edges) if len(order) else []:
             number = int(block[mine[0]])
             source = self._open(number)
-            local = index[mine] - self._blocks[number].start
+            local = index[mine] - self.blocks[number].start
             wanted = _spans(source.offsets[local], n[mine])
             values[_spans(offsets[mine], n[mine])] = source.values[wanted]
         return values, offsets
@@ -221,7 +222,7 @@ class Bank:
         n = np.empty(len(self), dtype=np.int64)
         status = np.empty(len(self), dtype=np.uint8)
         context = np.empty((len(self), len(names_of(self.data))))
-        for number, block in enumerate(self._blocks):
+        for number, block in enumerate(self.blocks):
             rows, part = self._open(number), slice(block.start, block.stop)
             size = block.stop - block.start
             theta[part] = rows.theta[:size]
@@ -243,7 +244,7 @@ class Bank:
         if number not in self._mapped:
             while len(self._mapped) >= _MAPPED:
                 self._mapped.pop(next(iter(self._mapped)), None)
-            self._mapped[number] = self._blocks[number].read()
+            self._mapped[number] = self.blocks[number].read()
         return self._mapped[number]
 
     def _expect_rows(self, rows: ArrayLike | slice) -> IntArray:

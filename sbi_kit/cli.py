@@ -135,9 +135,9 @@ def simulate(
 @click.option("--out", type=options.FOLDER, required=True, help="Directory of the posterior.")
 @options.number("--simulations", f"Simulations to train on; {DEFAULT_SIMULATIONS:,} by default.")
 @click.option("--bank", type=options.FOLDER, help="Bank to train on instead; it stays as it is.")
-@options.number(
-    "--epochs", "Passes through them at most; by default 12, within 2,000 to 5,000 steps."
-)
+@click.option("--online", is_flag=True, help="Simulate while training, with no bank beforehand.")
+@options.number("--steps", "Gradient steps at most; by default 20,000, or any in --minutes.")
+@options.amount("--minutes", "Minutes to train at most.")
 @click.option("--summary", metavar="NAME", help="Summary network; by default what suits the data.")
 @options.workers
 @options.seed
@@ -150,7 +150,9 @@ def fit(
     out: Path,
     simulations: int | None,
     bank: Path | None,
-    epochs: int | None,
+    online: bool,
+    steps: int | None,
+    minutes: float | None,
     summary: str | None,
     workers: int,
     seed: int,
@@ -163,6 +165,9 @@ def fit(
 
     Ends with the posterior of the packaged data, if there are any, and the calibration verdict.
 
+    With --online, new simulations are drawn as long as training lasts, of which --minutes or
+    --steps is the limit; or --simulations of them, which are then trained on again.
+
     Until then OUT/.bank holds the simulations and OUT/checkpoint.safetensors the training; stopped
     or killed at any time, the same command goes on where it was.
     """
@@ -170,10 +175,18 @@ def fit(
     from sbi_kit.posterior_file import CHECKPOINT, expect_free
     from sbi_kit.registry import load_simulator
 
-    excluded = "--simulations" if simulations is not None else "--context" if context else ""
+    given = {
+        "--simulations": simulations is not None,
+        "--context": bool(context),
+        "--online": online,
+    }
+    excluded = next((name for name, there in given.items() if there), None)
     if bank is not None and excluded:
         command = click.get_current_context()
         raise click.UsageError(f"{excluded} and --bank exclude each other", command)
+    if online and simulations is None and steps is None and minutes is None:
+        command = click.get_current_context()
+        raise click.UsageError("--online needs --simulations, --minutes or --steps", command)
     # A checkpoint says that this very run had begun, so what it wrote itself is no obstacle.
     replace = overwrite or (out / CHECKPOINT).exists()
     expect_free(out, overwrite=replace)
@@ -182,16 +195,21 @@ def fit(
     source = stages.Source(
         model=model, workers=workers, skip_failures=skip_failures, context=context
     )
-    watch = stages.Watch()
-    if bank is None:
-        rows = simulations or DEFAULT_SIMULATIONS
-        found = source.fill(rows, seed=seed, path=out / _BANK)
-    else:
-        found = stages.open_bank(bank, model)
-    watch.lap("simulating")
-    posterior = stages.train(
-        found, seed=seed, summary=summary, epochs=epochs, checkpoint=out / CHECKPOINT
+    training = stages.Training(
+        seed=seed, summary=summary, steps=steps, minutes=minutes, checkpoint=out / CHECKPOINT
     )
+    watch = stages.Watch()
+    if online:
+        path = None if simulations is None else out / _BANK
+        posterior = training.online(source, simulations, path=path)
+    else:
+        if bank is None:
+            rows = simulations or DEFAULT_SIMULATIONS
+            found = source.fill(rows, seed=seed, path=out / _BANK)
+        else:
+            found = stages.open_bank(bank, model)
+        watch.lap("simulating")
+        posterior = training.offline(found)
     posterior.save(out, overwrite=replace)
     watch.lap("training")
     verdict = stages.judge(posterior, source, datasets=_DATASETS, draws=_DRAWS, seed=seed)
@@ -204,7 +222,7 @@ def fit(
     console.show_verdict(verdict)
     console.say(f"\n{str(watch).capitalize()}; the posterior is in {out}.")
     (out / CHECKPOINT).unlink()
-    if bank is None:
+    if bank is None and (out / _BANK).exists():
         shutil.rmtree(out / _BANK)
 
 

@@ -1,4 +1,4 @@
-"""What commands accept: whole numbers, settings of a simulator, and the options they share.
+"""What commands accept: numbers, settings of a simulator, and the options they share.
 
 Numbers go through the package's own checks, so that the command line and Python refuse the same
 values with the same sentence.
@@ -42,6 +42,29 @@ def _read_whole(name: str, text: str | None, low: int) -> int | None:
     except ValueError:
         value = text
     return expect_integer(name, value, low=low)
+
+
+def amount(name: str, text: str) -> Callable[[Any], Any]:
+    """An option that is a number above 0, described by `text`."""
+    return click.option(
+        name,
+        metavar="X",
+        type=str,
+        callback=lambda _, option, value: _read_amount(option.opts[0], value),
+        help=text,
+    )
+
+
+def _read_amount(name: str, text: str | None) -> float | None:
+    from sbi_kit.checks import expect_number
+
+    if text is None:
+        return None
+    try:
+        value: object = float(text)
+    except ValueError:
+        value = text
+    return expect_number(name, value, low=0, open_low=True)
 
 
 def read_settings(pairs: tuple[str, ...], option: str = "--set") -> dict[str, Any]:

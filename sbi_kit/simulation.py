@@ -11,11 +11,9 @@ returns another shape than declared stops it at once; NaN and inf are kept and m
 that ignores its random generator is noticed by the equal data it gives (`sbi_kit.probe`).
 """
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future
-from contextlib import closing, contextmanager
-from itertools import islice
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import BrokenExecutor, Executor
+from contextlib import closing
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -25,8 +23,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from sbi_kit import contracts, manifest
 from sbi_kit.bank import Bank
-from sbi_kit.checks import BadType, BadValue, expect_array, expect_finite, expect_integer
-from sbi_kit.chunks import Job, Outcome, call, expect_output, run_shard
+from sbi_kit.checks import BadType, expect_array, expect_finite, expect_integer
+from sbi_kit.chunks import Job, Outcome, call, expect_output
 from sbi_kit.context import ContextSource, context_source, names_of, read_context
 from sbi_kit.contracts import Array
 from sbi_kit.data import AnyLayout, layout_to_dict
@@ -35,14 +33,10 @@ from sbi_kit.prior import Prior, prior_to_dict
 from sbi_kit.probe import probe, warn_of_copies
 from sbi_kit.registry import expect_simulator
 from sbi_kit.simulator import describe
-from sbi_kit.store import FolderStore, MemoryStore
+from sbi_kit.store import FolderStore, MemoryStore, Store
+from sbi_kit.workers import expect_workers, outcomes_of, pool_of
 
 Progress: TypeAlias = Callable[[int, int], None]
-
-_WINDOW = 64  # shards under way on an executor of unknown size
-_ONE_THREAD = {
-    f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA", "VECLIB")
-}
 
 
 class SimulationError(RuntimeError):
@@ -110,20 +104,12 @@ def simulate(
     """
     expect_simulator(model)
     wanted = expect_integer("rows", rows, low=1)
-    _expect_workers(workers, executor)
+    expect_workers(workers, executor)
     folder = None if path is None else Path(path)
     found = manifest.read_manifest(folder) if folder and manifest.is_bank(folder) else None
     source = context_source(model.data, context)
     header = _header(model, source, seed, chunk_rows, shard_rows, folder, found)
-    job = Job(
-        model=model,
-        context=source,
-        seed=header["seed"],
-        chunk_rows=header["chunk_rows"],
-        shard_rows=header["shard_rows"],
-        skip_failures=skip_failures,
-        folder=folder and folder.absolute(),
-    )
+    job = job_of(header, model, skip_failures=skip_failures, folder=folder and folder.absolute())
     store = FolderStore(folder, header, model, found) if folder else MemoryStore(header, model)
     report = progress or _silent
     first = min(store.rows, wanted)
@@ -177,22 +163,6 @@ def _silent(done: int, total: int) -> None:
     """The progress of a call that wants none."""
 
 
-def _expect_workers(workers: object, executor: object) -> None:
-    several = expect_integer("workers", workers, low=1) > 1
-    if executor is not None and not callable(getattr(executor, "submit", None)):
-        raise BadType(
-            "executor as a concurrent.futures.Executor",
-            type(executor).__name__,
-            "pass one, or workers= for processes on this machine",
-        )
-    if several and executor is not None:
-        raise BadValue(
-            "workers or executor",
-            f"workers={workers} and an executor",
-            "size the executor itself and leave out workers",
-        )
-
-
 def _header(
     model: contracts.Simulator,
     context: ContextSource,
@@ -230,9 +200,24 @@ def _header(
     }
 
 
+def job_of(
+    header: Record, model: contracts.Simulator, *, skip_failures: bool, folder: Path | None
+) -> Job:
+    """The job that a bank's header describes; shards go to `folder`, or come back."""
+    return Job(
+        model=model,
+        context=context_source(model.data, header.get("context")),
+        seed=header["seed"],
+        chunk_rows=header["chunk_rows"],
+        shard_rows=header["shard_rows"],
+        skip_failures=skip_failures,
+        folder=folder,
+    )
+
+
 def _fill(
     job: Job,
-    store: MemoryStore | FolderStore,
+    store: Store,
     rows: int,
     workers: int,
     executor: Executor | None,
@@ -240,97 +225,54 @@ def _fill(
 ) -> NDArray[np.uint64]:
     """Simulate what is missing, shard by shard; returns the new rows' digests."""
     digests = []
+
+    def shards() -> Generator[Outcome, None, None]:
+        with (
+            pool_of(workers, executor, job.folder) as (pool, window),
+            closing(outcomes_of(job, store.rows, rows, pool, window, report)) as outcomes,
+        ):
+            yield from outcomes
+
+    with closing(recorded(job, store, shards())) as outcomes:
+        for outcome in outcomes:
+            report(store.rows, rows)
+            digests.append(outcome.digests)
+    return np.concatenate(digests)
+
+
+def recorded(
+    job: Job, store: Store, outcomes: Generator[Outcome, None, None]
+) -> Generator[Outcome, None, None]:
+    """Shards as they come, each kept in a store, which is started first, before it is handed on.
+
+    Raises:
+        SimulationError: The simulator raised, after what it gave before was kept; a worker died.
+        OSError: The store could not be written.
+    """
     try:
         store.start()
-        with (
-            _pool(workers, executor, job.folder) as (pool, window),
-            closing(_outcomes(job, store.rows, rows, pool, window, report)) as outcomes,
-        ):
+        with closing(outcomes):
             for outcome in outcomes:
                 store.keep(outcome)
-                report(store.rows, rows)
-                digests.append(outcome.digests)
                 if outcome.halt:
                     record, error = outcome.halt.record, outcome.halt.error
                     raise SimulationError(
                         f"{_failure(job, record)}; {store.kept}, and skip_failures=True "
                         "(--skip-failures) goes on without such rows."
                     ) from error
+                yield outcome
     except BrokenExecutor as error:
         raise SimulationError(
             f"A worker process died ({_one_line(error)}); {store.kept}, so "
             "give it more memory or smaller chunks and run again."
         ) from error
     except OSError as error:
-        if job.folder is None:
+        if store.folder is None:
             raise
         raise OSError(
-            f"The bank in {job.folder} could not be written ({_one_line(error)}); its "
+            f"The bank in {store.folder.absolute()} could not be written ({_one_line(error)}); its "
             f"{store.rows} rows recorded so far stay readable, so make room and run again."
         ) from error
-    return np.concatenate(digests)
-
-
-@contextmanager
-def _pool(
-    workers: int, executor: Executor | None, folder: Path | None
-) -> Iterator[tuple[Executor | None, int]]:
-    """Where tasks run (None: here), and how many shards may be under way."""
-    if executor is not None:
-        size = getattr(executor, "_max_workers", None)
-        yield executor, 2 * size if isinstance(size, int) else _WINDOW
-    elif workers == 1:
-        yield None, 0
-    else:
-        from loky import ProcessPoolExecutor
-
-        pool: Executor = ProcessPoolExecutor(max_workers=workers, env=_ONE_THREAD)
-        try:
-            yield pool, 2 * workers
-        except BaseException:
-            pool.shutdown(wait=True, kill_workers=True)  # type: ignore[call-arg]
-            if folder is not None:
-                manifest.sweep(folder)
-            raise
-        pool.shutdown(wait=True)
-
-
-def _outcomes(
-    job: Job, start: int, rows: int, pool: Executor | None, window: int, report: Progress
-) -> Generator[Outcome, None, None]:
-    """Shards in the order of their rows, whoever finishes first."""
-    edges = iter(_shard_edges(start, rows, job.shard_rows))
-    if pool is None:
-        for first, last in edges:
-            yield run_shard(job, first, last, lambda done: report(done, rows))
-        return
-    pending: deque[Future[Outcome]] = deque()
-    try:
-        pending.extend(pool.submit(run_shard, job, *edge) for edge in islice(edges, window))
-        while pending:
-            outcome = pending[0].result()
-            pending.popleft()
-            pending.extend(pool.submit(run_shard, job, *edge) for edge in islice(edges, 1))
-            yield outcome
-    finally:
-        for future in pending:
-            future.cancel()
-            future.add_done_callback(lambda done: _discard(job, done))
-
-
-def _shard_edges(start: int, rows: int, size: int) -> Sequence[tuple[int, int]]:
-    """First row and end of each shard, aligned to multiples of `size`."""
-    inner = range((start // size + 1) * size, rows, size)
-    return list(zip([start, *inner], [*inner, rows], strict=True))
-
-
-def _discard(job: Job, future: Future[Outcome]) -> None:
-    """Remove what a task wrote that nobody waits for any more."""
-    if job.folder is None or future.cancelled() or future.exception() is not None:
-        return
-    written = future.result().written
-    if written is not None:
-        (job.folder / written[1]).unlink(missing_ok=True)
 
 
 def _failure(job: Job, record: Record) -> str:

@@ -85,21 +85,56 @@ def open_bank(path: Path, model: Simulator) -> Bank:
     return bank
 
 
-def train(
-    bank: Bank, *, seed: int, summary: str | None, epochs: int | None, checkpoint: Path
-) -> "NeuralPosterior":
-    """Fit a posterior, from the checkpoint if there is one."""
-    from sbi_kit.fitting import fit
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How to train a posterior, from the checkpoint if there is one."""
 
-    with console.training_progress("training") as report:
-        return fit(
-            bank,
-            seed=seed,
-            summary=summary,
-            steps=epochs,
-            checkpoint=checkpoint,
-            progress=report,
-        )
+    seed: int
+    summary: str | None
+    steps: int | None
+    minutes: float | None
+    checkpoint: Path
+
+    @property
+    def seconds(self) -> float | None:
+        return None if self.minutes is None else 60 * self.minutes
+
+    def offline(self, bank: Bank) -> "NeuralPosterior":
+        """Fit a posterior to a bank."""
+        from sbi_kit.fitting import fit
+
+        with console.training_progress("training") as report:
+            return fit(
+                bank,
+                seed=self.seed,
+                summary=self.summary,
+                steps=self.steps,
+                seconds=self.seconds,
+                checkpoint=self.checkpoint,
+                progress=report,
+            )
+
+    def online(
+        self, source: Source, simulations: int | None, *, path: Path | None
+    ) -> "NeuralPosterior":
+        """Fit a posterior to simulations that are drawn meanwhile."""
+        from sbi_kit.online import fit_online
+
+        with console.training_progress("training") as report:
+            return fit_online(
+                source.model,
+                seed=self.seed,
+                simulations=simulations,
+                steps=self.steps,
+                seconds=self.seconds,
+                workers=source.workers,
+                path=path,
+                context=source.context,
+                skip_failures=source.skip_failures,
+                summary=self.summary,
+                checkpoint=self.checkpoint,
+                progress=report,
+            )
 
 
 def judge(

@@ -9,7 +9,7 @@ import functools
 import json
 import reprlib
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from sbi_kit import contracts, manifest
 from sbi_kit.bank import Bank, Block
@@ -20,16 +20,41 @@ from sbi_kit.manifest import Manifest, Record
 from sbi_kit.shards import Rows, verify_shard
 
 
-class MemoryStore:
-    """Keeps shards in memory."""
+class Store(Protocol):
+    """A place for shards."""
 
-    def __init__(self, header: Record, model: contracts.Simulator) -> None:
-        self.rows = 0
+    @property
+    def rows(self) -> int:
+        """How many rows are there."""
+
+    @property
+    def folder(self) -> Path | None:
+        """The directory they are in."""
+
+    @property
+    def kept(self) -> str:
+        """What became of them, for the message of a failure."""
+
+    def start(self) -> None:
+        """Get ready for the first shard."""
+
+    def keep(self, outcome: Outcome) -> None:
+        """Add the next shard."""
+
+
+class MemoryStore:
+    """Keeps shards in memory, after those of a bank if there is one already."""
+
+    def __init__(
+        self, header: Record, model: contracts.Simulator, found: Bank | None = None
+    ) -> None:
+        self.rows = len(found) if found else 0
+        self.folder: Path | None = None
         self.kept = "pass a path to keep the rows before"
         self._header = header
         self._model = model
-        self._blocks: list[Block] = []
-        self._failures: list[Record] = []
+        self._blocks: list[Block] = list(found.blocks) if found else []
+        self._failures: list[Record] = list(found.failures) if found else []
 
     def start(self) -> None:
         """Get ready for the first shard."""
@@ -72,36 +97,40 @@ class FolderStore:
         if found:
             _expect_same(folder, found.header, json.loads(json.dumps(header)))
         self.rows = found.rows if found else 0
-        self._folder = folder
+        self.folder = folder
         self._header = header
         self._model = model
         self._found = found
 
     @property
     def kept(self) -> str:
-        return f"the {self.rows} rows before are saved in {self._folder}"
+        """What became of the rows."""
+        return f"the {self.rows} rows before are saved in {self.folder}"
 
     def start(self) -> None:
         """Create the directory, or make the one that is there ready to be continued."""
         if self._found is None:
-            manifest.create(self._folder, self._header)
+            manifest.create(self.folder, self._header)
         else:
             for entry in self._found.entries:
-                verify_shard(self._folder / entry.shard, entry.sha256)
-            manifest.restore(self._folder, self._found)
-        manifest.sweep(self._folder)
+                verify_shard(self.folder / entry.shard, entry.sha256)
+            manifest.restore(self.folder, self._found)
+        manifest.sweep(self.folder)
 
     def keep(self, outcome: Outcome) -> None:
-        """Record the next shard, which a task has written under a temporary name."""
-        manifest.record_failures(self._folder, outcome.failures)
-        if outcome.written is not None:
-            entry, temporary = outcome.written
-            manifest.commit(self._folder, entry, temporary)
+        """Record the next shard, which the task may have written under a temporary name."""
+        manifest.record_failures(self.folder, outcome.failures)
+        written = outcome.written
+        if outcome.rows is not None:
+            written = manifest.stage(self.folder, self.rows, outcome.rows)
+        if written is not None:
+            entry, temporary = written
+            manifest.commit(self.folder, entry, temporary)
             self.rows = entry.stop
 
     def bank(self) -> Bank:
         """What is there."""
-        bank = Bank.open(self._folder)
+        bank = Bank.open(self.folder)
         bank.model = self._model
         return bank
 

@@ -13,8 +13,8 @@ GROUND, DATA, PARTS, METHODS, JUDGES, SURFACE = range(6)
 FLOORS = {
     GROUND: "contracts checks seeds files",
     DATA: (
-        "families prior context data shards manifest chunks store probe bank simulation simulator "
-        "registry arviz_bridge"
+        "families prior context data shards manifest chunks workers store probe bank simulation "
+        "simulator registry arviz_bridge"
     ),
     PARTS: (
         "summary summary.gated summary.ragged summary.identity summary.deep_set summary.two_way "
@@ -22,7 +22,7 @@ FLOORS = {
         "summary.convolution summary.standardize spline spline_kernels flow network encoder "
         "batches familiarity train checkpoint posterior_file inference"
     ),
-    METHODS: "neural fitting",
+    METHODS: "neural learning fitting online",
     JUDGES: (
         "diagnostics diagnostics.bands diagnostics.ranks diagnostics.calibration testing "
         "testing.forms testing.generators testing.priors testing.randomness testing.simulators "
@@ -35,13 +35,16 @@ FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.spl
 SURFACES = {name for name, floor in FLOOR_OF.items() if floor == SURFACE}
 
 # A method's makers may know it; otherwise methods are strangers to each other.
-ACQUAINTED = {("fitting", "neural")}
+ACQUAINTED = {
+    *((maker, "neural") for maker in ("learning", "fitting", "online")),
+    *((maker, "learning") for maker in ("fitting", "online")),
+}
 # Third-party packages that exactly one file, or the files of some floors, may know.
 OWNERS = {
     "nflows": {"flow"},
     "arviz": {"arviz_bridge"},
     "xarray": {"arviz_bridge"},
-    "loky": {"simulation"},
+    "loky": {"workers"},
     "matplotlib": set(),
     "dask": set(),
     "click": SURFACES,

@@ -131,7 +131,7 @@ def test_readers_in_threads_agree(tmp_path):
 
 def _parts(bank):
     names = ("header", "prior", "data", "failures", "path", "model")
-    return {"blocks": bank._blocks, **{name: getattr(bank, name) for name in names}}
+    return {"blocks": bank.blocks, **{name: getattr(bank, name) for name in names}}
 
 
 def test_index_cannot_be_written():

@@ -24,6 +24,7 @@ from sbi_kit.diagnostics import calibration
 from sbi_kit.diagnostics.calibration import calibrate
 from sbi_kit.fitting import fit
 from sbi_kit.neural import load
+from sbi_kit.online import fit_online
 from sbi_kit.registry import load_generator, load_simulator
 from sbi_kit.seeds import torch_seed
 from sbi_kit.simulation import simulate
@@ -103,7 +104,7 @@ POINTS = {
 PROJECT = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text())["project"]
 OWN = PROJECT["entry-points"]["sbi_kit.simulators"]
 NAMES = ", ".join(sorted([*POINTS, *OWN]))
-SMALL = ("--simulations", "300", "--epochs", "12")
+SMALL = ("--simulations", "300", "--steps", "100")
 FILES = ["posterior.json", "weights.safetensors"]
 ROUGH = "300 simulations give a rough posterior"
 
@@ -306,9 +307,16 @@ def test_help_names_commands_defaults_and_exit_codes(run):
             "'grru'; did you mean 'gru'?",
         ),
         (
-            "fit location --out o --epochs 0",
-            "Expected --epochs as an integer >= 1; got 0; choose --epochs >= 1.",
+            "fit location --out o --steps 0",
+            "Expected --steps as an integer >= 1; got 0; choose --steps >= 1.",
         ),
+        ("fit location --out o --minutes 0", "Expected --minutes as a finite number > 0; got 0"),
+        ("fit location --out o --minutes soon", "--minutes as a finite number > 0; got 'soon'"),
+        (
+            "fit location --out o --online",
+            "--online needs --simulations, --minutes or --steps; sbi-kit fit --help shows what is",
+        ),
+        ("fit location --out o --online --bank b", "--online and --bank exclude each other"),
         (
             "fit location --out o --simulations 1.5",
             "Expected --simulations as an integer >= 1; got '1.5'; pass a whole number as "
@@ -503,7 +511,7 @@ def test_fit_gives_the_posterior_of_the_same_calls_in_python(trained, tmp_path, 
     assert list(files(trained.path)) == FILES
     bank = simulate(load_simulator("location"), 300, seed=0)
     with pytest.warns(UserWarning, match=ROUGH):
-        posterior = fit(bank, seed=0, epochs=12)
+        posterior = fit(bank, seed=0, steps=100)
     posterior.save(tmp_path / "here")
     assert files(tmp_path / "here") == files(trained.path)
 
@@ -539,16 +547,44 @@ def test_fit_takes_a_bank_and_leaves_it(run, trained, tmp_path, one_thread):
     text = sentence(run(*other, "--set", "noise=2"), 2)
     assert text.startswith("Expected a bank of 'location' with settings {\"noise\": 2, ")
     assert "got b of 'location' with settings {\"noise\": 0.5, " in text
-    result = run(*other, "--epochs", 12)
+    result = run(*other, "--steps", 100)
     assert result.code == 0
     assert files(tmp_path / "b") == before
     assert files(tmp_path / "o") == files(trained.path)
 
 
+def test_fit_online_gives_the_posterior_of_the_same_call_in_python(run, tmp_path, one_thread):
+    command = ("fit", "location", "--online", "--steps", 30, "--seed", 3)
+    result = run(*command, "--out", "o", "--set", "noise=0.4")
+    assert result.code == 0, result.stderr
+    assert "Simulating" not in result.stdout
+    assert re.search(
+        r"\nTraining [0-9.]+ s, checking [0-9.]+ s; the posterior is in o\.", result.stdout
+    )
+    assert sorted(files(tmp_path / "o")) == FILES
+    posterior = fit_online(load_simulator("location", {"noise": 0.4}), seed=3, steps=30)
+    found = load("o")
+    x = np.array([[1.0]])
+    np.testing.assert_array_equal(
+        found.sample(x, draws=9, seed=1), posterior.sample(x, draws=9, seed=1)
+    )
+    limited = run(*command, "--out", "p", "--simulations", 300, "--workers", 2)
+    assert limited.code == 0, limited.stderr
+    assert sorted(files(tmp_path / "p")) == FILES
+    assert load("p").history["simulations"] == 300
+
+
+def test_minutes_limit_the_training(run, trained):
+    done = run("fit", "location", "--out", "o", "--simulations", 300, "--minutes", 0.02)
+    assert done.code == 0, done.stderr
+    assert load("o").history["seconds"] == pytest.approx(1.2)
+    assert 1 <= load("o").history["steps_done"] < 20_000
+
+
 def test_fit_without_packaged_data_and_by_default_size(run, monkeypatch):
     monkeypatch.setattr(cli, "DEFAULT_SIMULATIONS", 200)
     monkeypatch.setattr(cli, "_DATASETS", 100)
-    result = run("fit", "counts", "--out", "o", "--epochs", 1, "--summary", "deep_set")
+    result = run("fit", "counts", "--out", "o", "--steps", 10, "--summary", "deep_set")
     assert result.code == 0
     assert "Posterior" not in result.stdout
     assert result.stdout.startswith("\nCalibration, by 100 fresh simulations\n\nparameter ")
@@ -561,7 +597,7 @@ def test_fit_without_packaged_data_and_by_default_size(run, monkeypatch):
     (Path("p")).mkdir()
     (Path("p") / "notes.txt").write_text("mine")
     assert "got p with notes.txt in it" in sentence(run("fit", "counts", "--out", "p"), 2)
-    result = run("fit", "counts", "--out", "o", "--overwrite", "--epochs", 1, "--seed", 2)
+    result = run("fit", "counts", "--out", "o", "--overwrite", "--steps", 10, "--seed", 2)
     assert result.code == 0
     assert load("o").history["seed"] == 2
 
@@ -577,7 +613,16 @@ def test_too_few_simulations_are_refused(run):
 def test_fit_killed_twice_equals_fit_uninterrupted(lab, tmp_path):
     names = "killed", "whole"
     killed, whole = (
-        ("fit", "location", "--out", str(tmp_path / name), "--simulations", "2000", "--epochs", "3")
+        (
+            "fit",
+            "location",
+            "--out",
+            str(tmp_path / name),
+            "--simulations",
+            "2000",
+            "--steps",
+            "108",
+        )
         for name in names
     )
     bank = tmp_path / "killed" / ".bank"
@@ -608,7 +653,7 @@ def test_fit_killed_twice_equals_fit_uninterrupted(lab, tmp_path):
 
 def test_fit_stopped_while_checking_goes_on(run, monkeypatch, tmp_path):
     monkeypatch.setattr(cli, "_DATASETS", 100)
-    command = ("fit", "location", "--out", "o", "--simulations", 100, "--epochs", 2)
+    command = ("fit", "location", "--out", "o", "--simulations", 100, "--steps", 4)
     with monkeypatch.context() as patch:
 
         def stop(*_, **__):
@@ -626,7 +671,7 @@ def test_fit_stopped_while_checking_goes_on(run, monkeypatch, tmp_path):
 
 
 def test_another_run_does_not_take_the_checkpoint_that_is_there(run, monkeypatch, tmp_path):
-    command = ("fit", "location", "--out", "o", "--simulations", 100, "--epochs")
+    command = ("fit", "location", "--out", "o", "--simulations", 100, "--steps")
     with monkeypatch.context() as patch:
         patch.setattr("sbi_kit.neural.NeuralPosterior.save", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -727,7 +772,7 @@ def test_sample_refuses_data_it_cannot_use(run, trained, tmp_path, text, message
 def test_sample_warns_in_coloured_sentences(run, lab, tmp_path):
     model = load_simulator("counts")
     with pytest.warns(UserWarning, match=ROUGH):
-        posterior = fit(simulate(model, 300, seed=1), seed=1, epochs=1)
+        posterior = fit(simulate(model, 300, seed=1), seed=1, steps=10)
     posterior.save("c")
     pd.DataFrame({"count": [10_000.0] * 40}).to_csv("far.csv")
     result = run("sample", "c", "--observed", "far.csv", "--out", "f.nc", "--draws", 50)
@@ -852,7 +897,7 @@ def test_digits_follow_the_sd(capsys):
 
 
 def test_influenza_from_nothing_to_the_table(run, tmp_path):
-    command = ("fit", "influenza", "--out", "flu", "--simulations", 500, "--epochs", 10)
+    command = ("fit", "influenza", "--out", "flu", "--simulations", 500, "--steps", 200)
     result = run(*command, "--seed", 1, "--set", "population=763")
     assert result.code == 0
     found = table(result.stdout.split("Calibration")[0], ("beta", "gamma", "phi_inv"))
@@ -882,7 +927,7 @@ def test_context_is_given_by_name(run, monkeypatch):
         return calibrate(posterior, bank, **settings)
 
     monkeypatch.setattr(calibration, "calibrate", watched)
-    rows = ("--simulations", 300, "--epochs", 1)
+    rows = ("--simulations", 300, "--steps", 10)
     shared = run("fit", "stimulus", "--out", "o", *rows, "--context", "strength=1.5")
     assert shared.code == 0, shared.stderr
     assert load("o").history["context"] == {"strength": [1.5, 1.5]}

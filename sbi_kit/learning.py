@@ -1,0 +1,348 @@
+"""What every way of fitting shares: split and standardise simulations, train, make a posterior.
+
+Where the batches come from, a bank or workers that simulate while the network trains, is the
+caller's affair.
+"""
+
+import hashlib
+import json
+import math
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sbi_kit.bank import Bank
+from sbi_kit.checks import BadValue, expect_integer, expect_name
+from sbi_kit.context import names_of
+from sbi_kit.contracts import IntArray
+from sbi_kit.data import AnyLayout, Matrix
+from sbi_kit.encoder import Encoder, as_rows, row_columns, row_missable
+from sbi_kit.familiarity import fit_familiarity
+from sbi_kit.network import Architecture, Network, build_network
+from sbi_kit.neural import NeuralPosterior
+from sbi_kit.seeds import numpy_stream, torch_seed
+from sbi_kit.summary import NEEDED, SUMMARIES, default_summary
+from sbi_kit.summary.standardize import Standardizer, constant_columns, fit_standardizer
+from sbi_kit.train import Batches, Progress, Recipe, State, train
+
+STEPS = 20_000  # at most, unless time is limited
+_FEWEST, _FEW = 50, 1_000  # simulations without which fitting makes no sense, or little
+_EVALUATIONS = 25  # of the validation split, at least, if steps are few
+_OFTEN = 40  # steps between two of them, at least, if they are many
+_TOGETHER, _BATCH = 15_000, (64, 256)  # observations in a batch, if that is as many datasets
+_WIDE, _NARROW, _PLENTY = 128, 64, 30_000  # widths, and simulations that bear the wide one
+_SAMPLE = 5_000  # simulations that stand for all where statistics are taken
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a network learns from; `prepare` makes one.
+
+    Attributes:
+        bank: The simulations.
+        summary: Name of the summary network.
+        training: Rows to train on, in random order.
+        validation: Rows to validate on, in random order.
+        standardizer: The map of values to features, learned from training rows.
+    """
+
+    bank: Bank
+    summary: str
+    training: IntArray
+    validation: IntArray
+    standardizer: Standardizer
+
+
+def summary_for(layout: AnyLayout, name: str | None) -> str:
+    """The name of a summary network, checked; None stands for what suits the layout.
+
+    Raises:
+        UnknownName: There is none of that name.
+    """
+    name = default_summary(layout) if name is None else name
+    return expect_name("summary network", name, SUMMARIES)
+
+
+def default_batch_size(simulations: int, observations: float) -> int:
+    """Simulations per step that suit their number and the observations in each."""
+    most = int(np.clip(_TOGETHER / observations, *_BATCH))
+    return int(np.clip(simulations // 40, min(32, most), most))
+
+
+def observations_in(layout: AnyLayout, summary: str) -> float:
+    """Observations that a summary sees of a dataset, on average."""
+    return 1.0 if summary == "identity" else sum(layout.n_range) / 2
+
+
+def enough(rows: IntArray) -> IntArray:
+    """The rows, if there are enough to learn from.
+
+    Raises:
+        BadValue: There are not.
+
+    Warns:
+        UserWarning: There are few.
+    """
+    if len(rows) < _FEWEST:
+        raise BadValue(
+            f"{_FEWEST} usable simulations at least, to train on some and validate on others",
+            str(len(rows)),
+            f"simulate {_FEW} or more, {20 * _FEW:,} for a sharp posterior",
+        )
+    if len(rows) < _FEW:
+        warnings.warn(
+            f"{len(rows)} simulations give a rough posterior, wider than the true one or off its "
+            f"place; simulate {_FEW} or more, {20 * _FEW:,} for a sharp one.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return rows
+
+
+def prepare(bank: Bank, rows: IntArray, *, summary: str, share: float, seed: int) -> Material:
+    """Split rows of a bank, a share for validation, and learn the standardisation.
+
+    Raises:
+        BadValue: The summary cannot take the bank's layout.
+
+    Warns:
+        UserWarning: A column is constant.
+    """
+    _expect_suitable(bank, summary)
+    training, validation = _split(rows, share, seed)
+    return Material(bank, summary, training, validation, _standardise(bank, training, summary))
+
+
+def recipe_for(
+    steps: int | None,
+    seconds: float | None,
+    *,
+    learning_rate: float,
+    patience: int,
+    validated: float,
+) -> Recipe:
+    """How to train within steps or seconds, if an evaluation takes so many batches.
+
+    Raises:
+        BadType, BadValue: A number is out of its range.
+    """
+    if steps is None:
+        most = STEPS if seconds is None else sys.maxsize
+    else:
+        most = expect_integer("steps", steps, low=1)
+    # An evaluation takes a third of the time of as many steps.
+    evaluate_every = max(_OFTEN, round(3 * validated))
+    return Recipe(
+        steps=most,
+        seconds=seconds,
+        learning_rate=learning_rate,
+        evaluate_every=min(evaluate_every, max(1, most // _EVALUATIONS)),
+        patience=patience,
+    )
+
+
+def architecture_for(
+    material: Material,
+    *,
+    simulations: int,
+    coupling: str,
+    width: int | None,
+    hidden: int,
+    blocks: int,
+) -> Architecture:
+    """The sizes of a network for this material, which grows to so many simulations.
+
+    Raises:
+        BadType, BadValue, UnknownName: One is out of its range.
+    """
+    data, standardizer = material.bank.data, material.standardizer
+    d = len(material.bank.prior.names)
+    if width is None:  # few simulations of fixed size would be learned by heart
+        narrow = material.summary == "identity" and simulations < _PLENTY and 4 * d <= _NARROW
+        width = _NARROW if narrow else _WIDE
+    cells = isinstance(data, Matrix) and material.summary != "identity"
+    return Architecture(
+        summary=material.summary,
+        inputs=standardizer.features,
+        parameters=d,
+        longest=data.n_range[1],
+        columns=len(data.columns) if cells else 1,
+        context=standardizer.features_from(len(data.columns)) if cells else 0,
+        coupling=coupling,
+        width=width,
+        hidden=hidden,
+        blocks=blocks,
+    )
+
+
+def learn(
+    material: Material,
+    batches: Batches,
+    recipe: Recipe,
+    sizes: Architecture,
+    *,
+    seed: int,
+    settings: Sequence[Any],
+    checkpoint: str | PathLike[str] | None,
+    progress: Progress | None,
+) -> tuple[Network, State]:
+    """Train a new network on batches, or one that a checkpoint holds.
+
+    Args:
+        material: What it learns from, if not all of it.
+        batches: Where batches come from.
+        recipe: How to train.
+        sizes: The network's architecture.
+        seed: Seed of the weights.
+        settings: What the batches depend on besides; another checkpoint is refused by it.
+        checkpoint: File to save to and to resume from.
+        progress: Called about every half second.
+
+    Raises:
+        BadValue: The loss stayed non-finite, or the checkpoint is of another run.
+    """
+    network = build_network(sizes, torch_seed(seed, "weights"))
+
+    def loss(batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        log_q: Tensor = network(*batch)
+        return -log_q
+
+    with _threads(1 if material.summary == "identity" else torch.get_num_threads()):
+        state = train(
+            network,
+            loss,
+            batches,
+            recipe,
+            checkpoint=None if checkpoint is None else Path(checkpoint),
+            identity=_identity(material, seed, *settings, recipe, sizes),
+            progress=progress,
+        )
+    network.eval().requires_grad_(False)
+    return network, state
+
+
+def posterior_of(
+    material: Material, network: Network, sizes: Architecture, history: dict[str, Any]
+) -> NeuralPosterior:
+    """The posterior of a trained network, which knows what its simulations look like."""
+    bank = material.bank
+    encoder = Encoder(bank.data, material.summary, material.standardizer, network)
+    reference, held_out = (
+        encoder.summarise(bank.take(part[:_SAMPLE])[1]).numpy()
+        for part in (material.training, material.validation)
+    )
+    return NeuralPosterior(
+        prior=bank.prior,
+        data=bank.data,
+        simulator=bank.simulator,
+        architecture=sizes,
+        encoder=encoder,
+        familiarity=fit_familiarity(reference, held_out),
+        history=history,
+        model=bank.model,
+    )
+
+
+def history_of(
+    material: Material, *, seed: int, batch_size: int, recipe: Recipe, state: State
+) -> dict[str, Any]:
+    """What the posterior was made of, for its file."""
+    bank, training = material.bank, material.training
+    known = bank.context[training].T
+    context = zip(names_of(bank.data), known.min(1).tolist(), known.max(1).tolist(), strict=True)
+    return {
+        "simulations": len(bank),
+        "bank_seed": bank.seed,
+        "training_rows": len(training),
+        "validation_rows": len(material.validation),
+        "context": {name: [low, high] for name, low, high in context},
+        "seed": seed,
+        "batch_size": batch_size,
+        **asdict(recipe),
+        "steps_done": state.step,
+        "best_step": state.best_step,
+        "validation_loss": state.best,
+        "evaluations": [
+            [value if math.isfinite(value) else None for value in entry]
+            for entry in state.evaluations
+        ],
+    }
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Use that many threads in the block.
+
+    A step on datasets of one row is too little work to share: a second thread saves a twentieth of
+    the time on an idle machine, and triples it where another process keeps the core busy.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _expect_suitable(bank: Bank, summary: str) -> None:
+    low, high = bank.data.n_range
+    advice = f"choose another summary, such as {default_summary(bank.data)!r}"
+    if summary == "identity" and low < high:
+        wanted = "a fixed number of observations for the summary 'identity'"
+        raise BadValue(wanted, f"{low} to {high}", advice)
+    if not isinstance(bank.data, NEEDED.get(summary, object)):
+        wanted = f"data laid out as a {NEEDED[summary].__name__} for the summary {summary!r}"
+        raise BadValue(wanted, type(bank.data).__name__, advice)
+
+
+def _split(rows: IntArray, share: float, seed: int) -> tuple[IntArray, IntArray]:
+    """Training and validation rows; at most twice _SAMPLE of the latter, as each costs time."""
+    shuffled = numpy_stream(seed, "split").permutation(rows)
+    held_out = min(max(10, round(share * len(rows))), 2 * _SAMPLE)
+    return shuffled[held_out:], shuffled[:held_out]
+
+
+def _standardise(bank: Bank, training: IntArray, summary: str) -> Standardizer:
+    """Learn the standardisation from training rows, and name the columns that never change."""
+    x = as_rows(bank.take(training[:_SAMPLE])[1], bank.data, summary)
+    values = x.values[x.mask]
+    constant = constant_columns(values, row_columns(bank.data, summary))
+    constant = [name for name in constant if name not in bank.header.get("context", {})]
+    if constant:
+        listed = ", ".join(constant[:5]) + (", ..." if len(constant) > 5 else "")
+        warnings.warn(
+            f"Constant in all simulations, and so without information: {listed}.",
+            UserWarning,
+            stacklevel=4,
+        )
+    missable = row_missable(bank.data, summary)
+    if isinstance(bank.data, Matrix) and summary != "identity":
+        k = len(bank.data.columns)
+        cells = fit_standardizer(values[:, :k].reshape(-1, 1), missable[:1]).repeated(k)
+        context = values[:, k:]
+        return cells.beside(fit_standardizer(context)) if context.size else cells
+    return fit_standardizer(values, missable)
+
+
+def _identity(material: Material, *settings: Any) -> str:
+    """A digest of all that the trained weights depend on."""
+    bank = material.bank
+    plain = [asdict(part) if hasattr(part, "__dataclass_fields__") else part for part in settings]
+    text = json.dumps([bank.header, plain], sort_keys=True)
+    digest = hashlib.sha256(text.encode())
+    digest.update(material.training.tobytes())
+    digest.update(material.validation.tobytes())
+    digest.update(bank.theta.tobytes())
+    # Two simulators of one name have the same parameters; what tells their data apart is this.
+    for array in material.standardizer.arrays().values():
+        digest.update(array.tobytes())
+    return digest.hexdigest()
