@@ -49,7 +49,7 @@ from sbi_kit.neural import NeuralPosterior
 from sbi_kit.registry import expect_simulator
 from sbi_kit.seeds import torch_seed
 from sbi_kit.simulation import job_of, recorded, simulate
-from sbi_kit.store import FolderStore, MemoryStore, Store
+from sbi_kit.store import FolderStore, MemoryStore
 from sbi_kit.train import Progress
 from sbi_kit.workers import background, expect_workers, outcomes_of, shard_edges
 
@@ -273,17 +273,16 @@ class _Supply:
         self.first, self.kept = first, kept
         self.waited = 0.0
         self._rows, self._workers, self._executor = rows, workers, executor
-        assert first.model is not None
-        self._model = first.model
-        self._job = job_of(first.header, first.model, skip_failures=skip_failures, folder=None)
-        self._store: Store
+        self._model = cast(contracts.Simulator, first.model)  # `simulate` leaves it there
+        self._job = job_of(first.header, self._model, skip_failures=skip_failures, folder=None)
+        self._store: _Passing | MemoryStore | FolderStore
         if not kept:
             self._store = _Passing(trained)
         elif first.path is None:
-            self._store = MemoryStore(first.header, first.model, first)
+            self._store = MemoryStore(first.header, self._model, first)
         else:
             found = read_manifest(first.path)
-            self._store = FolderStore(first.path, found.header, first.model, found)
+            self._store = FolderStore(first.path, found.header, self._model, found)
         self._there = self.bank().head(rows)
         self._open = ExitStack()
         self._outcomes: Iterator[Outcome] | None = None
