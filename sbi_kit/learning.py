@@ -25,7 +25,7 @@ from sbi_kit.checks import BadValue, expect_integer, expect_name
 from sbi_kit.context import names_of
 from sbi_kit.contracts import IntArray
 from sbi_kit.data import AnyLayout, Matrix
-from sbi_kit.encoder import Encoder, as_rows, row_columns, row_missable
+from sbi_kit.encoder import Encoder, as_rows, row_columns, row_missable, to_tensors
 from sbi_kit.familiarity import fit_familiarity
 from sbi_kit.network import Architecture, Network, build_network
 from sbi_kit.neural import NeuralPosterior
@@ -40,6 +40,7 @@ _EVALUATIONS = 25  # of the validation split, at least, if steps are few
 _OFTEN = 40  # steps between two of them, at least, if they are many
 _TOGETHER, _BATCH = 15_000, (64, 256)  # observations in a batch, if that is as many datasets
 _WIDE, _NARROW, _PLENTY = 128, 64, 30_000  # widths, and simulations that bear the wide one
+_USUAL = 1_000  # simulations that show a summary what is usual
 _SAMPLE = 5_000  # simulations that stand for all where statistics are taken
 
 
@@ -211,6 +212,7 @@ def learn(
         BadValue: The loss stayed non-finite, or the checkpoint is of another run.
     """
     network = build_network(sizes, torch_seed(seed, "weights"))
+    network.adapt(*_some(material))
 
     def loss(batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         log_q: Tensor = network(*batch)
@@ -228,6 +230,13 @@ def learn(
         )
     network.eval().requires_grad_(False)
     return network, state
+
+
+def _some(material: Material) -> tuple[Tensor, Tensor]:
+    """Training rows as a network sees them."""
+    bank = material.bank
+    x = as_rows(bank.take(material.training[:_USUAL])[1], bank.data, material.summary)
+    return to_tensors(x, material.standardizer)
 
 
 def posterior_of(

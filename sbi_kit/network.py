@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sbi_kit.checks import BadValue, expect_integer, expect_name
 from sbi_kit.flow import BENDS, ConditionalFlow
-from sbi_kit.summary import SUMMARIES
+from sbi_kit.summary import SUMMARIES, Adaptive
 from sbi_kit.summary.gated import GatedBlock
 
 _WIDEST, _DEEPEST = 1_000_000, 500
@@ -89,6 +89,11 @@ class Network(nn.Module):
     def forward(self, u: Tensor, x: Tensor, n: Tensor) -> Tensor:
         """log q(u | x) of u (b, d) and x (b, n, inputs) with sizes n (b,), shape (b,)."""
         return self.flow.log_prob(u, self.trunk(self.features(x, n)))
+
+    def adapt(self, x: Tensor, n: Tensor) -> None:
+        """Let the summary learn, from some datasets and before it is trained, what is usual."""
+        if isinstance(self.summary, Adaptive):
+            self.summary.adapt(x[..., : self.summarised], n)
 
     def features(self, x: Tensor, n: Tensor) -> Tensor:
         """Features of datasets x (b, n, inputs) with sizes n (b,), shape (b, width)."""

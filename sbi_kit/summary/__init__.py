@@ -6,8 +6,9 @@ on its neighbours in the batch.
 """
 
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
-from torch import nn
+from torch import Tensor, nn
 
 from sbi_kit.data import AnyLayout, Exchangeable, Matrix, Series, Vector
 from sbi_kit.summary.convolution import Convolution
@@ -16,6 +17,15 @@ from sbi_kit.summary.identity import Identity
 from sbi_kit.summary.recurrent import Recurrent
 from sbi_kit.summary.set_transformer import SetTransformer
 from sbi_kit.summary.two_way import TwoWay
+
+
+@runtime_checkable
+class Adaptive(Protocol):
+    """A summary with scales that are learned from data before it is trained."""
+
+    def adapt(self, x: Tensor, n: Tensor) -> None:
+        """Learn them from some datasets, which are those of a forward pass."""
+
 
 _SHORT = 32  # numbers of a fixed-size series that are better seen at once than one by one
 

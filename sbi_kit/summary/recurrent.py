@@ -61,12 +61,16 @@ class Recurrent(nn.Module):
             last = torch.zeros_like(steps) if cell.backwards else steps - 1
             # States are zero after the end, so their sum is over the series alone.
             parts += [states.gather(0, last.expand(1, *states.shape[1:]))[0], states.sum(0) / steps]
-        seen = [torch.cat(parts).T, self._steps(x, n), log_size(x, n)]
+        seen = [torch.cat(parts).T, self.moments(*_pairs(x, n)), log_size(x, n)]
         features: Tensor = self.mix(torch.cat(seen, dim=-1))
         return features
 
-    def _steps(self, x: Tensor, n: Tensor) -> Tensor:
-        """Moments of each time point but the last with the step that follows it."""
-        x = x.masked_fill(~mask_of(x, n)[..., None], 0.0)
-        moments: Tensor = self.moments(torch.cat([x[:, :-1], x.diff(dim=1)], dim=-1), n - 1)
-        return moments
+    def adapt(self, x: Tensor, n: Tensor) -> None:
+        """Learn the scales of the moments from some datasets."""
+        self.moments.adapt(*_pairs(x, n))
+
+
+def _pairs(x: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
+    """Each time point but the last beside the step that follows it, (b, n - 1, 2 inputs)."""
+    x = x.masked_fill(~mask_of(x, n)[..., None], 0.0)
+    return torch.cat([x[:, :-1], x.diff(dim=1)], dim=-1), n - 1

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sbi_kit.contracts import Array, IntArray
 
-_LINEAR = 5.0  # units beyond which a feature grows like a logarithm
+LINEAR = 5.0  # units beyond which a feature grows like a logarithm
 _HEAVY = 6.0  # tail ratio above which a column is heavy-tailed: 3.8 normal, 6.6 exponential
 _ENOUGH = 500_000  # values whose quantiles are as good as those of all
 
@@ -107,8 +107,7 @@ def fit_standardizer(values: Array, missable: Sequence[int] | IntArray = ()) -> 
         sample = np.where(np.isnan(sample).all(axis=0), 0.0, sample)
     low, center, high = quantile(sample, [0.25, 0.5, 0.75], axis=0)
     sd = std(sample, axis=0)
-    # A column that is mostly one value (zeros, say) has no quartiles to go by.
-    scale = _first_positive((high - low) / 1.349, sd, np.ones_like(sd))
+    scale = _spread(low, high, sd)
     edges = quantile(sample, [0.005, 0.995], axis=0)
     tail = np.maximum(center - edges[0], edges[1] - center)
     heavy = np.flatnonzero(tail > _HEAVY * (high - low) / 2 + 1e-12 * np.abs(center))
@@ -126,6 +125,24 @@ def fit_standardizer(values: Array, missable: Sequence[int] | IntArray = ()) -> 
     )
 
 
+def fit_both_views(values: Array) -> dict[str, Array]:
+    """Center, scale, origin, unit, log_center and log_scale of every column of values (rows, k).
+
+    They are what `Standardizer` has for heavy columns, each of which is shown twice.
+    """
+    low, center, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
+    origin, unit = _log_axes(values, center)
+    logarithmic = np.arcsinh((values - origin) / unit)
+    return {
+        "center": center,
+        "scale": _spread(low, high, values.std(axis=0)),
+        "origin": origin,
+        "unit": unit,
+        "log_center": logarithmic.mean(axis=0),
+        "log_scale": _first_positive(logarithmic.std(axis=0), np.ones_like(center)),
+    }
+
+
 def constant_columns(values: Array, names: Sequence[str]) -> list[str]:
     """Names of the columns of values (rows, k) that never change, or have no value at all."""
     constant = (values == values[:1]).all(axis=0) | np.isnan(values).all(axis=0)
@@ -133,11 +150,16 @@ def constant_columns(values: Array, names: Sequence[str]) -> list[str]:
 
 
 def _log_axes(values: Array, center: Array) -> tuple[Array, Array]:
-    """Origin and unit of each heavy column: zero if it is never negative, else its median."""
-    origin = np.where((values < 0).any(axis=0), center, 0.0)
+    """Origin and unit of each column: zero if all of it is on one side of zero, else its median."""
+    origin = np.where((values < 0).any(axis=0) & (values > 0).any(axis=0), center, 0.0)
     sizes = np.abs(values - origin)
     unit = [np.quantile(s[s > 0], 0.05) if (s > 0).any() else 1.0 for s in sizes.T]
     return origin, np.array(unit, dtype=np.float64)
+
+
+def _spread(low: Array, high: Array, sd: Array) -> Array:
+    """Scale by the quartiles; a column that is mostly one value (zeros, say) has none to go by."""
+    return _first_positive((high - low) / 1.349, sd, np.ones_like(sd))
 
 
 def _first_positive(*candidates: Array) -> Array:
@@ -151,6 +173,6 @@ def _first_positive(*candidates: Array) -> Array:
 def _softened(features: Array) -> Array:
     """Features in place, logarithmic beyond the linear range."""
     size = np.abs(features)
-    beyond = size > _LINEAR  # few, and their logarithms are the dearest part
-    features[beyond] = np.sign(features[beyond]) * (_LINEAR + np.log1p(size[beyond] - _LINEAR))
+    beyond = size > LINEAR  # few, and their logarithms are the dearest part
+    features[beyond] = np.sign(features[beyond]) * (LINEAR + np.log1p(size[beyond] - LINEAR))
     return features

@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+import torch
+
+from sbi_kit.summary.deep_set import DeepSet
+from sbi_kit.summary.moments import Moments
+from sbi_kit.summary.recurrent import Recurrent
+
+
+@pytest.fixture(autouse=True)
+def own_stream():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        yield
+
+
+def datasets(b=300, longest=20, inputs=3):
+    """Padded with NaN-free rubbish; the third column is never negative."""
+    x = torch.randn(b, longest, inputs, dtype=torch.float64)
+    x[..., 2] = x[..., 2].exp() * torch.rand(b, 1, dtype=torch.float64).mul(6).exp()
+    return x, torch.randint(1, longest + 1, (b,))
+
+
+def exact(x, n):
+    """Means and second moments by plain loops, in the order of a row-wise upper triangle."""
+    rows = []
+    for table, size in zip(x.numpy(), n.tolist(), strict=True):
+        v = np.column_stack([np.ones(size), table[:size]])
+        moments = v.T @ v / size
+        rows.append(moments[np.triu_indices(len(moments))][1:])
+    return np.array(rows)
+
+
+def test_raw_moments_are_those_of_the_true_observations():
+    x, n = datasets()
+    layer = Moments(3).double()
+    half = layer.size // 2
+    linear = layer(x, n)[:, :half].numpy()
+    small = np.abs(exact(x, n)) < 5  # beyond, views grow like a logarithm
+    np.testing.assert_allclose(linear[small], exact(x, n)[small], rtol=1e-10)
+    assert half == 9
+
+
+def test_adapted_views_are_of_order_one():
+    x, n = datasets()
+    layer = Moments(3).double()
+    before = layer(x, n)
+    layer.adapt(x, n)
+    views = layer(x, n)
+    middle = views.median(dim=0).values
+    spread = views.quantile(0.75, dim=0) - views.quantile(0.25, dim=0)
+    assert before.abs().max() > 10
+    assert middle.abs().max() < 0.5
+    assert ((spread > 0.5) & (spread < 3)).all()
+    assert views.abs().max() < 12
+
+
+def test_the_logarithmic_view_tells_small_moments_apart():
+    # The mean of a column that is never negative, over six orders of magnitude.
+    sizes = torch.logspace(-3, 3, 400, dtype=torch.float64)
+    x = sizes[:, None, None].expand(-1, 5, 1)
+    n = torch.full((400,), 5)
+    layer = Moments(1).double()
+    layer.adapt(x, n)
+    logarithmic = layer(x, n)[:, 2]  # after two linear views: of the mean, and of its square
+    steps = logarithmic.diff()
+    assert (steps > 0).all()
+    assert steps[100:].max() / steps[100:].min() < 1.6  # even, but for the smallest
+
+
+def test_an_empty_set_has_finite_moments():
+    layer = Moments(2)
+    assert torch.isfinite(layer(torch.zeros(3, 0, 2), torch.zeros(3, dtype=torch.int64))).all()
+
+
+def test_wide_observations_are_projected():
+    layer = Moments(100)
+    assert layer.size == 2 * (32 * 33 // 2 - 1)
+    assert layer(torch.randn(2, 4, 100), torch.tensor([4, 2])).shape == (2, layer.size)
+
+
+@pytest.mark.parametrize(
+    "summary",
+    [
+        DeepSet(3, 8, hidden=4),
+        Recurrent(3, 8, cell="gru", hidden=4, longest=20, both_ways=False),
+    ],
+    ids=["deep_set", "gru"],
+)
+def test_summaries_adapt_to_what_they_will_see_and_keep_it(summary):
+    x, n = (part for part in datasets())
+    summary = summary.double()
+    scale = summary.moments.scale.clone()
+    summary.adapt(x, n)
+    assert not torch.equal(summary.moments.scale, scale)
+    rubbish = torch.where(torch.arange(20)[None, :, None] < n[:, None, None], x, 1e6)
+    before = {k: v.clone() for k, v in summary.state_dict().items()}
+    summary.adapt(rubbish, n)  # padding changes nothing
+    for name, values in summary.state_dict().items():
+        torch.testing.assert_close(values, before[name], rtol=1e-9, atol=1e-12)
+    assert {"moments.center", "moments.log_scale"} <= set(summary.state_dict())
+    assert all(not buffer.requires_grad for buffer in summary.moments.buffers())
