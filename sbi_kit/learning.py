@@ -25,7 +25,7 @@ from sbi_kit.checks import BadValue, expect_integer, expect_name
 from sbi_kit.context import names_of
 from sbi_kit.contracts import IntArray
 from sbi_kit.data import AnyLayout, Matrix
-from sbi_kit.encoder import Encoder, as_rows, row_columns, row_missable, to_tensors
+from sbi_kit.encoder import Encoder, as_rows, row_columns, row_missable, to_tensor, to_tensors
 from sbi_kit.familiarity import fit_familiarity
 from sbi_kit.network import Architecture, Network, build_network
 from sbi_kit.neural import NeuralPosterior
@@ -212,7 +212,7 @@ def learn(
         BadValue: The loss stayed non-finite, or the checkpoint is of another run.
     """
     network = build_network(sizes, torch_seed(seed, "weights"))
-    network.adapt(*_some(material))
+    network.adapt(*_some(material), to_tensor(material.standardizer.zero))
 
     def loss(batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         log_q: Tensor = network(*batch)

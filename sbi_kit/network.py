@@ -90,10 +90,10 @@ class Network(nn.Module):
         """log q(u | x) of u (b, d) and x (b, n, inputs) with sizes n (b,), shape (b,)."""
         return self.flow.log_prob(u, self.trunk(self.features(x, n)))
 
-    def adapt(self, x: Tensor, n: Tensor) -> None:
-        """Let the summary learn, from some datasets and before it is trained, what is usual."""
+    def adapt(self, x: Tensor, n: Tensor, zero: Tensor) -> None:
+        """Let the summary learn, before it is trained, what is usual; zero (inputs,) is zero."""
         if isinstance(self.summary, Adaptive):
-            self.summary.adapt(x[..., : self.summarised], n)
+            self.summary.adapt(x[..., : self.summarised], n, zero[: self.summarised])
 
     def features(self, x: Tensor, n: Tensor) -> Tensor:
         """Features of datasets x (b, n, inputs) with sizes n (b,), shape (b, width)."""

@@ -7,6 +7,9 @@ from sbi_kit.summary.moments import Moments
 from sbi_kit.summary.recurrent import Recurrent
 
 
+NOWHERE = torch.full((3,), -torch.inf, dtype=torch.float64)  # zero is no place in the data
+
+
 @pytest.fixture(autouse=True)
 def own_stream():
     with torch.random.fork_rng(devices=[]):
@@ -45,7 +48,7 @@ def test_adapted_views_are_of_order_one():
     x, n = datasets()
     layer = Moments(3).double()
     before = layer(x, n)
-    layer.adapt(x, n)
+    layer.adapt(x, n, NOWHERE[: x.shape[-1]])
     views = layer(x, n)
     middle = views.median(dim=0).values
     spread = views.quantile(0.75, dim=0) - views.quantile(0.25, dim=0)
@@ -61,11 +64,26 @@ def test_the_logarithmic_view_tells_small_moments_apart():
     x = sizes[:, None, None].expand(-1, 5, 1)
     n = torch.full((400,), 5)
     layer = Moments(1).double()
-    layer.adapt(x, n)
+    layer.adapt(x, n, NOWHERE[: x.shape[-1]])
     logarithmic = layer(x, n)[:, 2]  # after two linear views: of the mean, and of its square
     steps = logarithmic.diff()
     assert (steps > 0).all()
     assert steps[100:].max() / steps[100:].min() < 1.6  # even, but for the smallest
+
+
+def test_columns_that_are_never_negative_are_measured_from_zero():
+    counts = torch.poisson(torch.full((200, 6, 2), 3.0, dtype=torch.float64))
+    x, n = (counts - torch.tensor([3.0, 5.0])) / 2, torch.full((200,), 6)
+    x[..., 1] -= 9  # a column that goes below its zero
+    layer = Moments(2).double()
+    layer.adapt(x, n, torch.tensor([-1.5, -2.5], dtype=torch.float64))
+    assert layer.shift.tolist() == [1.5, 0.0]
+    for scale in (layer.center, layer.origin, layer.log_center):
+        scale.zero_()
+    for scale in (layer.scale, layer.unit, layer.log_scale):
+        scale.fill_(1.0)
+    mean = counts[..., 0].mean(1) / 2
+    torch.testing.assert_close(layer(x, n)[:, 0], mean, rtol=1e-12, atol=0)
 
 
 def test_an_empty_set_has_finite_moments():
@@ -91,11 +109,11 @@ def test_summaries_adapt_to_what_they_will_see_and_keep_it(summary):
     x, n = (part for part in datasets())
     summary = summary.double()
     scale = summary.moments.scale.clone()
-    summary.adapt(x, n)
+    summary.adapt(x, n, NOWHERE)
     assert not torch.equal(summary.moments.scale, scale)
     rubbish = torch.where(torch.arange(20)[None, :, None] < n[:, None, None], x, 1e6)
     before = {k: v.clone() for k, v in summary.state_dict().items()}
-    summary.adapt(rubbish, n)  # padding changes nothing
+    summary.adapt(rubbish, n, NOWHERE)  # padding changes nothing
     for name, values in summary.state_dict().items():
         torch.testing.assert_close(values, before[name], rtol=1e-9, atol=1e-12)
     assert {"moments.center", "moments.log_scale"} <= set(summary.state_dict())

@@ -23,8 +23,8 @@ from sbi_kit.summary.two_way import TwoWay
 class Adaptive(Protocol):
     """A summary with scales that are learned from data before it is trained."""
 
-    def adapt(self, x: Tensor, n: Tensor) -> None:
-        """Learn them from some datasets, which are those of a forward pass."""
+    def adapt(self, x: Tensor, n: Tensor, zero: Tensor) -> None:
+        """Learn them from datasets like those of a forward pass; zero (inputs,) is zero there."""
 
 
 _SHORT = 32  # numbers of a fixed-size series that are better seen at once than one by one

@@ -45,9 +45,9 @@ class DeepSet(nn.Module):
         features: Tensor = self.mix(torch.cat(parts, dim=-1))
         return features
 
-    def adapt(self, x: Tensor, n: Tensor) -> None:
+    def adapt(self, x: Tensor, n: Tensor, zero: Tensor) -> None:
         """Learn the scales of the moments from some datasets."""
-        self.moments.adapt(x.masked_fill(~mask_of(x, n)[..., None], 0.0), n)
+        self.moments.adapt(x.masked_fill(~mask_of(x, n)[..., None], 0.0), n, zero)
 
     def _mean_shape(self, x: Tensor, n: Tensor) -> Tensor:
         """The mean of ψ, some datasets at a time, so that what it computes stays in cache."""

@@ -2,8 +2,10 @@
 
 mean_i v_i v_iᵀ with v = (1, x): all there is to know of normal data, and in a series, where x_i are
 a time point and the step that follows it, the sums of products that rates are estimated from.
-Moments differ in size by orders of magnitude, between each other and between datasets; so each is
-shown twice, on a linear and on a logarithmic scale, standardised by moments of simulated datasets.
+Columns that are never negative, such as counts, are measured from zero, not from their middle, so
+that a logarithm of their sums means something. Moments differ in size by orders of magnitude,
+between each other and between datasets; so each is shown twice, on a linear and on a logarithmic
+scale, standardised by moments of simulated datasets.
 """
 
 import torch
@@ -30,6 +32,7 @@ class Moments(nn.Module):
     unit: Tensor
     log_center: Tensor
     log_scale: Tensor
+    shift: Tensor
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
@@ -38,13 +41,16 @@ class Moments(nn.Module):
         upper = torch.triu_indices(kept + 1, kept + 1, device="cpu")[:, 1:]  # without 1 · 1
         self.register_buffer("upper", upper, persistent=False)
         self.size = 2 * upper.shape[1]
+        self.register_buffer("shift", torch.zeros(inputs))
         for name in _SCALES:
             start = torch.zeros if name in ("center", "origin", "log_center") else torch.ones
             self.register_buffer(name, start(upper.shape[1]))
 
     @torch.no_grad()
-    def adapt(self, x: Tensor, n: Tensor) -> None:
-        """Learn the scales from some datasets."""
+    def adapt(self, x: Tensor, n: Tensor, zero: Tensor) -> None:
+        """Learn the scales from some datasets, in which zero (inputs,) stands for true zeros."""
+        lowest = x[mask_of(x, n)].amin(0)
+        self.shift.copy_(torch.where((zero <= lowest + 1e-4) & zero.isfinite(), -zero, 0.0))
         for name, values in fit_both_views(self._raw(x, n).double().numpy()).items():
             self.get_buffer(name).copy_(torch.from_numpy(values))
 
@@ -60,6 +66,6 @@ class Moments(nn.Module):
 
     def _raw(self, x: Tensor, n: Tensor) -> Tensor:
         there = mask_of(x, n)[..., None].to(x.dtype)  # (b, n, 1)
-        v = torch.cat([there, there * self.project(x)], dim=-1)
+        v = torch.cat([there, there * self.project(x + self.shift)], dim=-1)
         moments = (v / n.clamp_min(1).to(x.dtype)[:, None, None]).mT @ v  # (b, kept + 1, kept + 1)
         return moments[:, self.upper[0], self.upper[1]]

@@ -65,9 +65,9 @@ class Recurrent(nn.Module):
         features: Tensor = self.mix(torch.cat(seen, dim=-1))
         return features
 
-    def adapt(self, x: Tensor, n: Tensor) -> None:
+    def adapt(self, x: Tensor, n: Tensor, zero: Tensor) -> None:
         """Learn the scales of the moments from some datasets."""
-        self.moments.adapt(*_pairs(x, n))
+        self.moments.adapt(*_pairs(x, n), torch.cat([zero, torch.full_like(zero, -torch.inf)]))
 
 
 def _pairs(x: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:

@@ -68,6 +68,14 @@ class Standardizer:
             features = np.concatenate([np.where(np.isnan(features), 0.0, features), there], -1)
         return (features[..., self.order] if len(self.order) else features).astype(np.float32)
 
+    @property
+    def zero(self) -> Array:
+        """What zero becomes in each linear view, and -inf for all other features, (k + m + p,)."""
+        linear = _softened(-self.center / self.scale)
+        others = np.full(self.features - len(linear), -np.inf)
+        zero = np.concatenate([linear, others])
+        return zero[self.order] if len(self.order) else zero
+
     def repeated(self, columns: int) -> "Standardizer":
         """The map of one column, for that many alike: first all linear views, then all others."""
         parts = {name: np.repeat(array, columns) for name, array in vars(self).items()}
