@@ -6,7 +6,6 @@ from sbi_kit.summary.deep_set import DeepSet
 from sbi_kit.summary.moments import Moments
 from sbi_kit.summary.recurrent import Recurrent
 
-
 NOWHERE = torch.full((3,), -torch.inf, dtype=torch.float64)  # zero is no place in the data
 
 
