@@ -24,13 +24,14 @@ from sbi_kit.bank import Bank
 from sbi_kit.checks import BadValue, expect_integer, expect_name
 from sbi_kit.context import names_of
 from sbi_kit.contracts import IntArray
-from sbi_kit.data import AnyLayout, Matrix
+from sbi_kit.data import AnyLayout, Matrix, Series
 from sbi_kit.encoder import Encoder, as_rows, row_columns, row_missable, to_tensor, to_tensors
 from sbi_kit.familiarity import fit_familiarity
 from sbi_kit.network import Architecture, Network, build_network
 from sbi_kit.neural import NeuralPosterior
 from sbi_kit.seeds import numpy_stream, torch_seed
 from sbi_kit.summary import NEEDED, SUMMARIES, default_summary
+from sbi_kit.summary.recurrent import WINDOWS
 from sbi_kit.summary.standardize import Standardizer, constant_columns, fit_standardizer
 from sbi_kit.train import Batches, Progress, Recipe, State, train
 
@@ -80,8 +81,11 @@ def default_batch_size(simulations: int, observations: float) -> int:
 
 
 def observations_in(layout: AnyLayout, summary: str) -> float:
-    """Observations that a summary sees of a dataset, on average."""
-    return 1.0 if summary == "identity" else sum(layout.n_range) / 2
+    """Observations, or windows of a series, that a summary sees of a dataset on average."""
+    if summary == "identity":
+        return 1.0
+    n = sum(layout.n_range) / 2
+    return min(n, WINDOWS) if NEEDED.get(summary) is Series else n
 
 
 def enough(rows: IntArray) -> IntArray:

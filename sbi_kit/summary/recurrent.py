@@ -16,7 +16,7 @@ from sbi_kit.summary.moments import Moments
 from sbi_kit.summary.ragged import log_size, mask_of
 from sbi_kit.summary.windows import Windows
 
-_STEPS = 64  # recurrent steps for the longest series
+WINDOWS = 64  # recurrent steps for the longest series
 
 
 class Recurrent(nn.Module):
@@ -42,7 +42,7 @@ class Recurrent(nn.Module):
         both_ways: bool,
     ) -> None:
         super().__init__()
-        self.windows = Windows(inputs, hidden, stride=math.ceil(longest / _STEPS))
+        self.windows = Windows(inputs, hidden, stride=math.ceil(longest / WINDOWS))
         directions = (False, True) if both_ways else (False,)
         state = max(1, hidden // len(directions))
         self.cells = nn.ModuleList(
