@@ -7,8 +7,9 @@ D = s + (δ_k + δ_{k+1} − 2 s) t (1 − t) in the bin of x,
     y = y_k + h_k (s t² + δ_k t (1 − t)) / D,
     dy/dx = s² (δ_{k+1} t² + 2 s t (1 − t) + δ_k (1 − t)²) / D².
 
-A flow splines few numbers at a time, and often. On a CPU, compiled kernels with gradients written
-out make one pass over them, where torch would make a hundred; elsewhere torch does it.
+A flow splines few numbers at a time, and often. On a CPU and in float32, compiled kernels with
+gradients written out take what a network says of the splines and make one pass, where torch would
+make a hundred; elsewhere torch does it.
 """
 
 import math
@@ -20,8 +21,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from sbi_kit import spline_kernels
+from sbi_kit.spline_kernels import BINS
 
-BINS = 8
 PARAMETERS = 3 * BINS - 1  # of one spline
 _BOUND = 4.0  # B; what is splined is close to N(0, 1)
 _LEAST = 1e-3  # share of [−B, B] that a bin has at least, and the least slope
@@ -39,27 +40,23 @@ def spline(x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         y and log dy/dx, both (b, draws, m).
     """
-    return _apply(_Kernel.apply if _on_cpu(x) else _in_torch, x, parameters)
+    return _apply(_Kernel.apply if _suits_kernels(x) else _in_torch, x, parameters)
 
 
 def inverse_spline(y: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
     """x and log dx/dy of points y, all as in `spline`."""
-    return _apply(_InverseKernel.apply if _on_cpu(y) else _inverse_in_torch, y, parameters)
+    return _apply(_InverseKernel.apply if _suits_kernels(y) else _inverse_in_torch, y, parameters)
 
 
-def _on_cpu(x: Tensor) -> bool:
-    return x.device.type == "cpu"
+def _suits_kernels(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype == torch.float32
 
 
 def _apply(method: Any, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
-    """A method on points (rows, repeats, m), which share shares and slopes (rows, m, ...)."""
-    shares = parameters[..., : 2 * BINS].unflatten(-1, (2, BINS)).softmax(-1)
-    slopes = functional.softplus(parameters[..., 2 * BINS :] + _ONE)
-    m = x.shape[-1]
-    points = x.reshape(math.prod(parameters.shape[:-2]), -1, m)
-    moved, log_slope = method(
-        points, shares.reshape(-1, m, 2, BINS), slopes.reshape(-1, m, BINS - 1)
-    )
+    """A method on points (rows, repeats, m), which share parameters (rows, m, PARAMETERS)."""
+    rows, m = math.prod(parameters.shape[:-2]), x.shape[-1]
+    points = x.reshape(rows, -1, m)
+    moved, log_slope = method(points, parameters.reshape(rows, m, PARAMETERS))
     return moved.view(x.shape), log_slope.view(x.shape)
 
 
@@ -67,48 +64,54 @@ class _Kernel(torch.autograd.Function):
     """A compiled forward pass and its compiled gradient."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, shares: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
-        y, log_slope = _call(spline_kernels.forward, x, shares, slopes)
-        ctx.save_for_backward(x, shares, slopes)
+    def forward(ctx: Any, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        y, log_slope = _call(spline_kernels.transform, x, parameters, False)
+        ctx.save_for_backward(x, parameters)
         return y, log_slope
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_y: Tensor, grad_log: Tensor) -> tuple[Tensor, ...]:
-        return _call(spline_kernels.backward, *ctx.saved_tensors, grad_y, grad_log)
+        return _call(spline_kernels.gradients, *ctx.saved_tensors, grad_y, grad_log)
 
 
 class _InverseKernel(torch.autograd.Function):
     """The compiled inverse; its gradient is that of the forward pass by the implicit function."""
 
     @staticmethod
-    def forward(ctx: Any, y: Tensor, shares: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
-        x, log_slope = _call(spline_kernels.inverse, y, shares, slopes)
-        ctx.save_for_backward(x, shares, slopes, log_slope)
+    def forward(ctx: Any, y: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        x, log_slope = _call(spline_kernels.transform, y, parameters, True)
+        ctx.save_for_backward(x, parameters, log_slope)
         return x, log_slope
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_x: Tensor, grad_log: Tensor) -> tuple[Tensor, ...]:
-        x, shares, slopes, log_slope = ctx.saved_tensors
+        x, parameters, log_slope = ctx.saved_tensors
         # f(x; p) = y gives dx = (dy − f_p dp) / f_x, and log dx/dy = −log f_x at (x, p).
         zeros, ones = torch.zeros_like(x), torch.ones_like(x)
-        of_log, _, _ = _call(spline_kernels.backward, x, shares, slopes, zeros, ones)
+        of_log, _ = _call(spline_kernels.gradients, x, parameters, zeros, ones)
         of_y = (grad_x - grad_log * of_log) * log_slope.exp()
-        _, of_shares, of_slopes = _call(
-            spline_kernels.backward, x, shares, slopes, -of_y, -grad_log
-        )
-        return of_y, of_shares, of_slopes
+        _, of_parameters = _call(spline_kernels.gradients, x, parameters, -of_y, -grad_log)
+        return of_y, of_parameters
 
 
-def _call(kernel: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
-    arrays = kernel(*(tensor.detach().contiguous().numpy() for tensor in tensors), _BOUND, _LEAST)
-    return tuple(map(torch.from_numpy, arrays))
+def _call(kernel: Any, *given: Tensor | bool) -> tuple[Tensor, ...]:
+    arrays = [
+        part.detach().contiguous().numpy() if isinstance(part, Tensor) else part for part in given
+    ]
+    return tuple(map(torch.from_numpy, kernel(*arrays, _BOUND, _LEAST, _ONE)))
 
 
-def _in_torch(x: Tensor, shares: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+def _read(parameters: Tensor) -> tuple[Tensor, Tensor]:
+    """Shares (rows, m, 2, BINS) of the interval, and slopes (rows, m, BINS − 1)."""
+    shares = parameters[..., : 2 * BINS].unflatten(-1, (2, BINS)).softmax(-1)
+    return shares, functional.softplus(parameters[..., 2 * BINS :] + _ONE)
+
+
+def _in_torch(x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
     at = x.clamp(-_BOUND, _BOUND)
-    left, width, bottom, height, slope_0, slope_1 = _bins(at, 0, shares, slopes)
+    left, width, bottom, height, slope_0, slope_1 = _bins(at, 0, *_read(parameters))
     t = (at - left) / width
     s = height / width
     rise = s * t.square() + slope_0 * t * (1 - t)
@@ -117,9 +120,9 @@ def _in_torch(x: Tensor, shares: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor
     return torch.where(inside, y, x), inside * _log_slope(t, s, slope_0, slope_1)
 
 
-def _inverse_in_torch(y: Tensor, shares: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+def _inverse_in_torch(y: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
     at = y.clamp(-_BOUND, _BOUND)
-    left, width, bottom, height, slope_0, slope_1 = _bins(at, 1, shares, slopes)
+    left, width, bottom, height, slope_0, slope_1 = _bins(at, 1, *_read(parameters))
     s = height / width
     bend = (at - bottom) * (slope_0 + slope_1 - 2 * s)
     a, b = height * (s - slope_0) + bend, height * slope_0 - bend

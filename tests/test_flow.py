@@ -44,7 +44,8 @@ def perturbed(module, size=0.4):
 
 
 def make_flow(d, *, size=0.4, coupling="spline"):
-    return perturbed(ConditionalFlow(d, FEATURES, coupling=coupling, blocks=3, hidden=16), size)
+    flow = ConditionalFlow(d, FEATURES, coupling=coupling, blocks=3, hidden=16)
+    return perturbed(flow, size).eval()
 
 
 def features_of(b):
@@ -235,6 +236,25 @@ def test_gradient_reaches_every_weight(d):
     flow.log_prob(torch.randn(20, d, dtype=torch.float64), features_of(20)).sum().backward()
     idle = [name for name, weight in flow.named_parameters() if not has_gradient(weight.grad)]
     assert idle == []
+
+
+def test_in_training_a_dataset_far_off_pulls_no_harder_than_one_at_six_sds():
+    flow = make_flow(2)
+    features = torch.zeros(1, FEATURES, dtype=torch.float64)
+
+    def loss_and_pull(mode, distance):
+        flow.train(mode == "training").zero_grad()
+        loss = -flow.log_prob(torch.full((1, 2), distance, dtype=torch.float64), features).sum()
+        loss.backward()
+        return loss.item(), flow.projection.bias.grad[2:4].norm().item()  # of the log scales
+
+    for near in (0.1, 1.0):
+        assert loss_and_pull("training", near) == loss_and_pull("evaluation", near)
+    (loss, pull), (exact, exact_pull) = (
+        loss_and_pull(mode, 1e4) for mode in ("training", "evaluation")
+    )
+    assert loss < 1_000 < 1e6 < exact
+    assert pull < 150 < 1e6 < exact_pull
 
 
 def has_gradient(gradient: Tensor | None) -> bool:

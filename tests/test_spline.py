@@ -74,19 +74,38 @@ def test_shared_parameters_serve_every_draw_of_a_row(method):
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("shape", [(300, 1, 3), (3, 170, 1), (2, 90, 2), (1, 1, 1)])
+@pytest.mark.parametrize("size", [1.0, 3.0])
 @pytest.mark.parametrize("method", METHODS)
-def test_torch_alone_computes_the_same(method, monkeypatch):
-    x, parameters = points_and_parameters(b=300, size=2.0)
-    parameters.requires_grad_()
+def test_compiled_kernels_compute_what_torch_does(method, size, shape):
+    rows, _, m = shape
+    x = 2 * torch.randn(shape)
+    parameters = size * torch.randn(rows, 1, m, PARAMETERS)
+    weights = torch.randn(2, *shape)
 
-    def values_and_gradient():
-        found = METHODS[method](x, parameters)
-        return *found, *torch.autograd.grad((found[0] * found[1]).sum(), parameters)
+    def values_and_gradients(kind):
+        given = [part.to(kind).requires_grad_() for part in (x, parameters)]
+        moved, log_slope = METHODS[method](*given)
+        loss = (weights[0].to(kind) * moved + weights[1].to(kind) * log_slope).sum()
+        return moved, log_slope, *torch.autograd.grad(loss, given)
 
-    compiled = values_and_gradient()
-    monkeypatch.setattr(module, "_on_cpu", lambda x: False)
-    for one, other in zip(compiled, values_and_gradient(), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+    compiled, exact = (values_and_gradients(kind) for kind in (torch.float32, torch.float64))
+    for one, other in zip(compiled, exact, strict=True):
+        spread = other.abs().max().item()
+        torch.testing.assert_close(one.double(), other, rtol=2e-3, atol=2e-4 * max(1.0, spread))
+        assert (one.double() - other).abs().median() < 1e-5 * max(1.0, spread)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_compiled_gradients_are_there_where_they_are_wanted(method, monkeypatch):
+    called = []
+    kernel = module.spline_kernels.gradients
+    monkeypatch.setattr(
+        module.spline_kernels, "gradients", lambda *a: called.append(1) or kernel(*a)
+    )
+    x = torch.randn(5, 1, 2, requires_grad=True)
+    METHODS[method](x, torch.randn(5, 1, 2, PARAMETERS))[0].sum().backward()
+    assert called
 
 
 def test_zeros_give_the_identity_and_so_does_what_lies_beyond():
@@ -95,7 +114,7 @@ def test_zeros_give_the_identity_and_so_does_what_lies_beyond():
     torch.testing.assert_close(y, x, rtol=0, atol=1e-12)
     torch.testing.assert_close(log_slope, torch.zeros_like(x), rtol=0, atol=1e-12)
     bent, _ = spline(x, torch.randn(1, 1, PARAMETERS, dtype=torch.float64).expand(141, -1, -1))
-    beyond = x.abs() >= 4
+    beyond = x.abs() > 4.0 + 1e-9
     assert torch.equal(bent[beyond], x[beyond])
     assert (bent.diff(dim=0) > 0).all()
 
