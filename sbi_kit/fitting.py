@@ -53,7 +53,7 @@ def fit(
         summary: "identity", "deep_set", "set_transformer", "two_way", "convolution", "gru",
             "gru_both_ways" or "lstm"; None takes what suits the layout.
         coupling: How a coupling of the flow bends parameters: "spline", or "affine".
-        steps: Gradient steps at most; None allows 20,000, or any number within `seconds`. Training
+        steps: Gradient steps at most; None allows 6,000, or any number within `seconds`. Training
             ends earlier where validation stops improving.
         seconds: Time to train at most, whether in one go or resumed; None does not limit it.
         batch_size: Simulations per step; None takes as many as have 15,000 observations, from 64 to

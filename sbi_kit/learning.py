@@ -35,7 +35,7 @@ from sbi_kit.summary.recurrent import WINDOWS
 from sbi_kit.summary.standardize import Standardizer, constant_columns, fit_standardizer
 from sbi_kit.train import Batches, Progress, Recipe, State, train
 
-STEPS = 20_000  # at most, unless time is limited
+STEPS = 6_000  # at most, unless time is limited
 _FEWEST, _FEW = 50, 1_000  # simulations without which fitting makes no sense, or little
 _EVALUATIONS = 25  # of the validation split, at least, if steps are few
 _OFTEN = 40  # steps between two of them, at least, if they are many

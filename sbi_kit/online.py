@@ -92,7 +92,7 @@ def fit_online(
         seed: Seed of all randomness; same seed, same posterior, whatever the workers.
         simulations: Simulations to draw at most, which are kept and trained on again once all are
             there; None draws new ones as long as training lasts, and forgets them.
-        steps: Gradient steps at most; None allows any number within `seconds`, else 20,000 or as
+        steps: Gradient steps at most; None allows any number within `seconds`, else 6,000 or as
             many as it takes to see each of the simulations. Training ends earlier where validation
             stops improving.
         seconds: Time to train at most, waiting included, the first block not; None does not limit
