@@ -11,6 +11,7 @@ shuffles rows within the window: memory is bounded, however large the bank, and 
 function of the step alone.
 """
 
+import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -94,6 +95,14 @@ class BankBatches:
         kept = np.arange(len(training) if self._streamed else 0, len(rows))
         fits = not self._streamed or share * len(rows) >= len(kept)
         self._kept = self._read(kept) if fits else None
+
+    def reseeded(self, seed: int) -> "BankBatches":
+        """The same rows by another seed; what was read for good is shared."""
+        other = copy.copy(self)
+        other.seed = seed
+        other._pass = (-1, self._pass[1])
+        other._window = None
+        return other
 
     def training(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """The batch of a step."""

@@ -139,6 +139,7 @@ def simulate(
 @options.number("--steps", "Gradient steps at most; by default 6,000, or any in --minutes.")
 @options.amount("--minutes", "Minutes to train at most.")
 @click.option("--summary", metavar="NAME", help="Summary network; by default what suits the data.")
+@options.number("--members", "Networks to train; the posterior mixes theirs.", default=1)
 @options.workers
 @options.seed
 @options.settings
@@ -154,6 +155,7 @@ def fit(
     steps: int | None,
     minutes: float | None,
     summary: str | None,
+    members: int,
     workers: int,
     seed: int,
     settings: dict[str, Any],
@@ -187,6 +189,9 @@ def fit(
     if online and simulations is None and steps is None and minutes is None:
         command = click.get_current_context()
         raise click.UsageError("--online needs --simulations, --minutes or --steps", command)
+    if online and members > 1:
+        command = click.get_current_context()
+        raise click.UsageError("--online and --members exclude each other", command)
     # A checkpoint says that this very run had begun, so what it wrote itself is no obstacle.
     replace = overwrite or (out / CHECKPOINT).exists()
     expect_free(out, overwrite=replace)
@@ -196,7 +201,12 @@ def fit(
         model=model, workers=workers, skip_failures=skip_failures, context=context
     )
     training = stages.Training(
-        seed=seed, summary=summary, steps=steps, minutes=minutes, checkpoint=out / CHECKPOINT
+        seed=seed,
+        summary=summary,
+        steps=steps,
+        minutes=minutes,
+        members=members,
+        checkpoint=out / CHECKPOINT,
     )
     watch = stages.Watch()
     if online:

@@ -133,10 +133,12 @@ def training_progress(label: str) -> Iterator[Callable[["Report"], None]]:
     with progress(label) as update:
 
         def report(now: "Report") -> None:
+            which = [f"member {now.member + 1}/{now.members}"] if now.members > 1 else []
             losses = [f"loss {now.loss:.3f}", f"validation {now.validation:.3f}"]
             known = losses[: 1 if math.isnan(now.validation) else 2]
             pace = _pace(now.rate, now.seconds_left)
-            update(now.step, now.steps, [f"{now.step:,}/{now.steps:,}", *known, *pace])
+            steps = f"{now.step:,}/{now.steps:,}"
+            update(now.step, now.steps, [*which, steps, *known, *pace])
 
         yield report
 

@@ -25,25 +25,32 @@ class Encoder:
     Attributes:
         data: The layout of one dataset.
         summary: Name of the summary network.
-        standardizer: The map of values to the network's inputs.
-        network: Summary network and flow.
+        standardizer: The map of values to the networks' inputs.
+        networks: Summary network and flow of each member of an ensemble, or of the only one.
     """
 
     data: AnyLayout
     summary: str
     standardizer: Standardizer
-    network: Network
+    networks: tuple[Network, ...]
+
+    @property
+    def network(self) -> Network:
+        """The first member, which is what a fit of one member would be."""
+        return self.networks[0]
 
     @torch.inference_mode()
     def summarise(self, x: Datasets) -> Tensor:
-        """The summary network's output for b datasets, shape (b, width)."""
+        """The summary networks' outputs for b datasets side by side, shape (b, members * width)."""
         rows = as_rows(x, self.data, self.summary)
         order = np.argsort(rows.n, kind="stable")  # similar sizes together: little padding
         size = max(1, _TOGETHER // rows.values.shape[1])
         parts = []
         for index in np.split(order, range(size, len(order), size)):
             part = rows.take(index)
-            parts.append(self.network.features(*to_tensors(part, self.standardizer)))
+            tensors = to_tensors(part, self.standardizer)
+            members = [network.features(*tensors) for network in self.networks]
+            parts.append(torch.cat(members, dim=-1))
         return torch.cat(parts)[np.argsort(order)]
 
 

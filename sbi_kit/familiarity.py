@@ -2,8 +2,10 @@
 
 The score is the Mahalanobis distance of a dataset's features from those of training simulations;
 its p-value compares it with held-out simulations (Schmitt et al. 2021, arXiv:2112.08866, use an MMD
-to the same end). Beyond the held-out scores a Pareto tail is fitted (Hill 1975), so that a p-value
-can be as small as the distance deserves.
+to the same end). The features of all members of an ensemble stand side by side: on simulations they
+agree, and that they do not is a sign of strange data which no member gives alone. Beyond the
+held-out scores a Pareto tail is fitted (Hill 1975), so that a p-value can be as small as the
+distance deserves.
 """
 
 import math

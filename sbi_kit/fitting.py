@@ -3,9 +3,17 @@
 The minimum over all q is the posterior itself, for every x at once (Papamakarios & Murray 2016,
 arXiv:1605.06376), and the features f that reach it are sufficient (Radev et al. 2020,
 arXiv:2003.06281): summary network and flow are learned jointly, by one loss.
+
+Members of an ensemble learn one after another from the same rows, standardised alike and judged by
+the same validation rows; they differ in the weights they start from and the order of batches. The
+first is what a fit of one member would be.
 """
 
+from collections.abc import Sequence
 from os import PathLike
+from typing import Any
+
+import torch
 
 from sbi_kit.bank import Bank, usable_rows
 from sbi_kit.batches import BankBatches
@@ -21,9 +29,13 @@ from sbi_kit.learning import (
     prepare,
     recipe_for,
     summary_for,
+    trace_of,
 )
+from sbi_kit.mixture import log_mean
+from sbi_kit.network import Network
 from sbi_kit.neural import NeuralPosterior
-from sbi_kit.train import Progress
+from sbi_kit.seeds import torch_seed
+from sbi_kit.train import Progress, State
 
 
 def fit(
@@ -34,6 +46,7 @@ def fit(
     coupling: str = "spline",
     steps: int | None = None,
     seconds: float | None = None,
+    members: int = 1,
     batch_size: int | None = None,
     learning_rate: float = 5e-3,
     patience: int = 10,
@@ -55,7 +68,9 @@ def fit(
         coupling: How a coupling of the flow bends parameters: "spline", or "affine".
         steps: Gradient steps at most; None allows 6,000, or any number within `seconds`. Training
             ends earlier where validation stops improving.
-        seconds: Time to train at most, whether in one go or resumed; None does not limit it.
+        seconds: Time to train at most, whether in one go or resumed; None does not limit it. The
+            members of an ensemble have equal parts of it.
+        members: Networks to train; the posterior is the equal mixture of theirs.
         batch_size: Simulations per step; None takes as many as have 15,000 observations, from 64 to
             256, and a fortieth of the bank at most, if that is 32 or more.
         learning_rate: The highest rate of the schedule.
@@ -84,6 +99,9 @@ def fit(
         advice = "pass what simulate or Bank.open returned"
         raise BadType("a bank of simulations", type(bank).__name__, advice)
     share = expect_number("validation_share", validation_share, low=0.01, high=0.5)
+    count = expect_integer("members", members, low=1)
+    if seconds is not None:
+        seconds = expect_number("seconds", seconds, low=0, open_low=True) / count
     name = summary_for(bank.data, summary)
     rows = enough(usable_rows(bank, bad_share=bad_share))
     material = prepare(bank, rows, summary=name, share=share, seed=seed)
@@ -113,15 +131,48 @@ def fit(
         hidden=hidden,
         blocks=blocks,
     )
-    network, state = learn(
-        material,
-        batches,
-        recipe,
-        sizes,
-        seed=seed,
-        settings=(batch_size, share),
-        checkpoint=checkpoint,
-        progress=progress,
-    )
-    made = history_of(material, seed=seed, batch_size=batch_size, recipe=recipe, state=state)
-    return posterior_of(material, network, sizes, made)
+    seeds = [seed, *(torch_seed(seed, "member", k) for k in range(1, count))]
+    networks, states = [], []
+    for member, own_seed in enumerate(seeds):
+        network, state = learn(
+            material,
+            batches.reseeded(own_seed),
+            recipe,
+            sizes,
+            seed=own_seed,
+            settings=(batch_size, share),
+            checkpoint=checkpoint,
+            progress=progress,
+            member=member,
+            members=count,
+        )
+        networks.append(network)
+        states.append(state)
+    made = history_of(material, seed=seed, batch_size=batch_size, recipe=recipe)
+    outcome = trace_of(states[0]) if count == 1 else _ensemble(networks, states, seeds, batches)
+    return posterior_of(material, networks, sizes, made | outcome)
+
+
+def _ensemble(
+    networks: Sequence[Network],
+    states: Sequence[State],
+    seeds: Sequence[int],
+    batches: BankBatches,
+) -> dict[str, Any]:
+    """How an ensemble was trained: the steps of all, the mixture's loss, and each one's trace."""
+    return {
+        "steps_done": sum(state.step for state in states),
+        "validation_loss": _mixture_loss(networks, batches),
+        "members": [
+            {"seed": seed, **trace_of(state)} for seed, state in zip(seeds, states, strict=True)
+        ],
+    }
+
+
+@torch.inference_mode()
+def _mixture_loss(networks: Sequence[Network], batches: BankBatches) -> float:
+    """Mean of -log q over the validation rows, q being the mixture of the networks'."""
+    losses = [
+        -log_mean([network(*batch) for network in networks]) for batch in batches.validation()
+    ]
+    return torch.cat(losses).double().mean().item()

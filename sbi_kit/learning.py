@@ -199,6 +199,8 @@ def learn(
     settings: Sequence[Any],
     checkpoint: str | PathLike[str] | None,
     progress: Progress | None,
+    member: int = 0,
+    members: int = 1,
 ) -> tuple[Network, State]:
     """Train a new network on batches, or one that a checkpoint holds.
 
@@ -211,6 +213,8 @@ def learn(
         settings: What the batches depend on besides; another checkpoint is refused by it.
         checkpoint: File to save to and to resume from.
         progress: Called about every half second.
+        member: Which member of an ensemble it is, from 0, and which part of the checkpoint its.
+        members: How many there are.
 
     Raises:
         BadValue: The loss stayed non-finite, or the checkpoint is of another run.
@@ -231,6 +235,8 @@ def learn(
             checkpoint=None if checkpoint is None else Path(checkpoint),
             identity=_identity(material, seed, *settings, recipe, sizes),
             progress=progress,
+            member=member,
+            members=members,
         )
     network.eval().requires_grad_(False)
     return network, state
@@ -244,11 +250,11 @@ def _some(material: Material) -> tuple[Tensor, Tensor]:
 
 
 def posterior_of(
-    material: Material, network: Network, sizes: Architecture, history: dict[str, Any]
+    material: Material, networks: Sequence[Network], sizes: Architecture, history: dict[str, Any]
 ) -> NeuralPosterior:
-    """The posterior of a trained network, which knows what its simulations look like."""
+    """The posterior of one or several trained networks, which knows what simulations look like."""
     bank = material.bank
-    encoder = Encoder(bank.data, material.summary, material.standardizer, network)
+    encoder = Encoder(bank.data, material.summary, material.standardizer, tuple(networks))
     reference, held_out = (
         encoder.summarise(bank.take(part[:_SAMPLE])[1]).numpy()
         for part in (material.training, material.validation)
@@ -265,10 +271,8 @@ def posterior_of(
     )
 
 
-def history_of(
-    material: Material, *, seed: int, batch_size: int, recipe: Recipe, state: State
-) -> dict[str, Any]:
-    """What the posterior was made of, for its file."""
+def history_of(material: Material, *, seed: int, batch_size: int, recipe: Recipe) -> dict[str, Any]:
+    """What the posterior was made of and how, for its file."""
     bank, training = material.bank, material.training
     known = bank.context[training].T
     context = zip(names_of(bank.data), known.min(1).tolist(), known.max(1).tolist(), strict=True)
@@ -281,6 +285,12 @@ def history_of(
         "seed": seed,
         "batch_size": batch_size,
         **asdict(recipe),
+    }
+
+
+def trace_of(state: State) -> dict[str, Any]:
+    """How the training of one network went, for the file of the posterior."""
+    return {
         "steps_done": state.step,
         "best_step": state.best_step,
         "validation_loss": state.best,

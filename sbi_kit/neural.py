@@ -1,7 +1,8 @@
-"""The amortized posterior: one network, trained once, answers for every dataset.
+"""The amortized posterior: trained once, it answers for every dataset.
 
 With u the whitened parameters and f(x) the features of a dataset, q(u | f(x)) is a conditional
-flow. Draws are u ~ q mapped back through the prior, so they never leave its support, and
+flow, or the equal mixture of the flows of an ensemble (`sbi_kit.mixture`). Draws are u ~ q mapped
+back through the prior, so they never leave its support, and
 
     log q(θ | x) = log q(u | x) + log p(θ) − log N(u; 0, I).
 """
@@ -21,7 +22,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from sbi_kit import contracts
+from sbi_kit import contracts, mixture
 from sbi_kit.arviz_bridge import InferenceData
 from sbi_kit.checks import BadInput, BadType, BadValue, expect_array, expect_integer
 from sbi_kit.context import names_of
@@ -29,17 +30,14 @@ from sbi_kit.contracts import Array
 from sbi_kit.data import AnyLayout, Datasets, layout_from_dict, layout_to_dict, read
 from sbi_kit.encoder import Encoder
 from sbi_kit.familiarity import Familiarity
-from sbi_kit.flow import ConditionalFlow
 from sbi_kit.inference import infer
-from sbi_kit.network import Architecture, build_network, shapes_of
+from sbi_kit.network import Architecture, Network, build_network, shapes_of
 from sbi_kit.posterior_file import read_posterior, write_posterior
 from sbi_kit.prior import Prior, prior_from_dict, prior_to_dict
 from sbi_kit.registry import PluginError, expect_simulator
-from sbi_kit.seeds import numpy_stream
 from sbi_kit.simulator import rebuild
 from sbi_kit.summary.standardize import Standardizer
 
-_CHUNK = 8_192  # draws per pass through the flow, whose activations then stay in cache
 _MISFITS = ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
 _RESTORE = "restore it from a copy or fit again"
 _UNFAMILIAR = 0.01  # p-value, corrected for the number of datasets, below which to warn
@@ -54,8 +52,8 @@ class NeuralPosterior:
         prior: The prior it was trained under.
         data: The layout of one dataset.
         simulator: Name and settings of the simulator.
-        architecture: Sizes of the network.
-        encoder: The way of a dataset to its summary, with the network that holds the flow.
+        architecture: Sizes of a network; the members of an ensemble are alike.
+        encoder: The way of a dataset to its summary, with the networks that hold the flows.
         familiarity: What new data are compared with.
         history: What it was trained on, how, and the losses.
         model: The simulator itself, if this process had it.
@@ -102,17 +100,9 @@ class NeuralPosterior:
         """
         size = expect_integer("draws", draws, low=1)
         features = self._features(x, context)
-        rng = numpy_stream(seed, "posterior")
-        d = len(self.prior.names)
-        theta = np.empty((len(features), size, d))
-        for rows, part in _pieces(len(features), size):
-            condition = self.flow.context(features[rows])
-            for columns in part:
-                shape = theta[rows, columns].shape
-                noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
-                with torch.inference_mode():
-                    u = self.flow.draw(noise, condition)
-                theta[rows, columns] = self.prior.unwhiten(u.double().numpy())
+        theta = np.empty((len(features[0]), size, len(self.prior.names)))
+        for place, u in mixture.draw(self.encoder.networks, features, size, seed):
+            theta[place] = self.prior.unwhiten(u.astype(np.float64))
         return theta
 
     def log_prob(
@@ -133,7 +123,7 @@ class NeuralPosterior:
             BadValue, BadType: As for `sample`, or theta has another shape or holds NaN.
         """
         features = self._features(x, context)
-        points = self._expect_theta(theta, len(features))
+        points = self._expect_theta(theta, len(features[0]))
         log_prior = self.prior.log_prob(points)
         single = points.ndim == 2
         if single:
@@ -141,14 +131,7 @@ class NeuralPosterior:
         inside = np.isfinite(log_prior)
         u = np.zeros_like(points)
         u[inside] = self.prior.whiten(points[inside])
-        log_q = np.empty(points.shape[:2])
-        for rows, part in _pieces(*points.shape[:2]):
-            condition = self.flow.context(features[rows])
-            for columns in part:
-                piece = torch.from_numpy(u[rows, columns].astype(np.float32))
-                with torch.inference_mode():
-                    found = self.flow.log_prob_of_draws(piece, condition)
-                log_q[rows, columns] = found.double().numpy()
+        log_q = mixture.log_density(self.encoder.networks, features, u)
         log_normal = -0.5 * (np.square(u).sum(-1) + u.shape[-1] * math.log(2 * math.pi))
         density = np.where(inside, log_q + log_prior - log_normal, -np.inf)
         return density[:, 0] if single else density
@@ -220,10 +203,15 @@ class NeuralPosterior:
             "prior": prior_to_dict(self.prior),
             "data": layout_to_dict(self.data),
             "architecture": asdict(self.architecture),
+            **({"members": self.members} if self.members > 1 else {}),
             "training": self.history,
             "versions": {name: version(name) for name in ("sbi_kit", "torch", "nflows", "numpy")},
         }
-        tensors = {f"network.{k}": v for k, v in self.encoder.network.state_dict().items()}
+        tensors = {
+            f"{part}.{name}": weight
+            for part, network in zip(_parts(self.members), self.encoder.networks, strict=True)
+            for name, weight in network.state_dict().items()
+        }
         arrays = {"standardizer": self.encoder.standardizer.arrays()}
         arrays["familiarity"] = self.familiarity.arrays()
         for part, named in arrays.items():
@@ -231,19 +219,17 @@ class NeuralPosterior:
         write_posterior(Path(path), document, tensors, overwrite=overwrite)
 
     @property
-    def flow(self) -> ConditionalFlow:
-        """The conditional density of whitened parameters."""
-        return self.encoder.network.flow
+    def members(self) -> int:
+        """Number of networks whose posteriors it mixes."""
+        return len(self.encoder.networks)
 
-    def _features(self, x: Any, context: Mapping[str, ArrayLike] | None) -> Tensor:
-        """What the flow is conditioned on, shape (b, width); the door for all data."""
+    def _features(self, x: Any, context: Mapping[str, ArrayLike] | None) -> list[Tensor]:
+        """What each flow is conditioned on, shape (b, width); the door for all data."""
         observed = read(x, self.data, context)
         summaries = self.encoder.summarise(observed)
         if not isinstance(x, Datasets):  # those come from a bank or were screened before
             self._screen(observed, summaries, stacklevel=4)
-        with torch.inference_mode():
-            features: Tensor = self.encoder.network.trunk(summaries)
-        return features
+        return mixture.contexts(self.encoder.networks, summaries)
 
     def _screen(self, x: Datasets, summaries: Tensor, *, stacklevel: int) -> None:
         """Warn of datasets of untrained size or context and of those unlike all simulations."""
@@ -336,31 +322,44 @@ def load(path: str | PathLike[str]) -> NeuralPosterior:
 def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> NeuralPosterior:
     prior, data = prior_from_dict(document["prior"]), layout_from_dict(document["data"])
     architecture = Architecture(**document["architecture"])
-    weights = _part(tensors, "network")
+    members = expect_integer("members", document.get("members", 1), low=1, high=len(tensors))
+    weights = [_part(tensors, part) for part in _parts(members)]
     arrays = {
         part: {name: tensor.numpy() for name, tensor in _part(tensors, part).items()}
         for part in ("standardizer", "familiarity")
     }
     standardizer = Standardizer(**arrays["standardizer"])
-    have = {name: tensor.shape for name, tensor in weights.items()}
+    familiarity = Familiarity(**arrays["familiarity"])
+    have = [{name: tensor.shape for name, tensor in member.items()} for member in weights]
+    known = {*_parts(members), "standardizer", "familiarity"}
     if (
         architecture.parameters != len(prior.names)
         or architecture.inputs != standardizer.features
-        or have != shapes_of(architecture)
+        or have != [shapes_of(architecture)] * members
+        or {name.partition(".")[0] for name in tensors} != known
+        or {len(familiarity.center), len(familiarity.whitener)} != {members * architecture.width}
     ):
         raise BadValue("an architecture of the prior's and the weights' sizes", "another", _RESTORE)
-    network = build_network(architecture, seed=0)
-    network.load_state_dict(weights)
-    network.eval().requires_grad_(False)
     return NeuralPosterior(
         prior=prior,
         data=data,
         simulator=document["simulator"],
         architecture=architecture,
-        encoder=Encoder(data, architecture.summary, standardizer, network),
-        familiarity=Familiarity(**arrays["familiarity"]),
+        encoder=Encoder(
+            data,
+            architecture.summary,
+            standardizer,
+            tuple(_with_weights(architecture, member) for member in weights),
+        ),
+        familiarity=familiarity,
         history=document["training"],
     )
+
+
+def _with_weights(architecture: Architecture, weights: Mapping[str, Tensor]) -> Network:
+    network = build_network(architecture, seed=0)
+    network.load_state_dict(weights)
+    return network.eval().requires_grad_(False)
 
 
 def _part(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
@@ -368,9 +367,6 @@ def _part(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
     return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
 
 
-def _pieces(b: int, draws: int) -> Iterator[tuple[slice, list[slice]]]:
-    """Some datasets at a time, and their draws at a time, so that a piece has _CHUNK rows."""
-    datasets = max(1, _CHUNK // max(1, draws))
-    for row in range(0, b, datasets):
-        parts = [slice(start, start + _CHUNK) for start in range(0, draws, _CHUNK)]
-        yield slice(row, row + datasets), parts
+def _parts(members: int) -> list[str]:
+    """Where the weights of each member are in the file."""
+    return ["network"] if members == 1 else [f"network_{k}" for k in range(members)]

@@ -43,6 +43,7 @@ from sbi_kit.learning import (
     prepare,
     recipe_for,
     summary_for,
+    trace_of,
 )
 from sbi_kit.manifest import read_manifest
 from sbi_kit.neural import NeuralPosterior
@@ -199,13 +200,13 @@ def fit_online(
             progress=progress,
         )
     seen = batches.seen()
-    made = history_of(seen, seed=seed, batch_size=size, recipe=recipe, state=state)
+    made = history_of(seen, seed=seed, batch_size=size, recipe=recipe) | trace_of(state)
     online = {
         "simulations": batches.drawn,
         "training_rows": batches.trained,
         "seconds_waited": round(supply.waited, 3),
     }
-    return posterior_of(seen, network, sizes, made | online)
+    return posterior_of(seen, [network], sizes, made | online)
 
 
 def _expect_an_end(simulations: object, steps: object, seconds: object, path: object) -> int | None:

@@ -93,6 +93,7 @@ class Training:
     summary: str | None
     steps: int | None
     minutes: float | None
+    members: int
     checkpoint: Path
 
     @property
@@ -110,6 +111,7 @@ class Training:
                 summary=self.summary,
                 steps=self.steps,
                 seconds=self.seconds,
+                members=self.members,
                 checkpoint=self.checkpoint,
                 progress=report,
             )

@@ -144,6 +144,8 @@ class Report:
         validation: Latest validation loss, NaN before the first.
         rate: Steps per second.
         seconds_left: Time left at that rate.
+        member: Which member of an ensemble is trained, from 0; all of the above is about it alone.
+        members: How many there are.
     """
 
     step: int
@@ -152,6 +154,8 @@ class Report:
     validation: float
     rate: float
     seconds_left: float
+    member: int = 0
+    members: int = 1
 
 
 Progress: TypeAlias = Callable[[Report], None]
@@ -183,6 +187,8 @@ def train(
     checkpoint: Path | None = None,
     identity: str = "",
     progress: Progress | None = None,
+    member: int = 0,
+    members: int = 1,
 ) -> State:
     """Train a module in place and leave it with its best weights.
 
@@ -194,6 +200,8 @@ def train(
         checkpoint: File to resume from and to save to at every evaluation.
         identity: Says what is trained on what; a checkpoint of another identity is refused.
         progress: Called about every half second.
+        member: Which of several trainings this is, from 0, and which part of the checkpoint its.
+        members: How many trainings there are, for the progress.
 
     Returns:
         The final state, with the history of losses.
@@ -212,8 +220,9 @@ def train(
     run = _Run(module, optimizer, loss, batches, recipe, State(step=0, end=recipe.steps))
     if checkpoint is not None:
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        if checkpoint.exists():
-            _resume(run, checkpoint, identity)
+        found = read_checkpoint(checkpoint, part=member)
+        if found is not None:
+            _resume(run, *found, checkpoint, identity)
     if not run.best:
         run.best, run.average = _copy_weights(module), _copy_weights(module)
     run.started = time.monotonic() - run.state.seconds
@@ -226,9 +235,9 @@ def train(
             run.state = replace(run.state, seconds=time.monotonic() - run.started)
             _evaluate(run)
             if checkpoint is not None:
-                _save(run, checkpoint, identity)
+                _save(run, checkpoint, identity, member)
         if progress is not None and (due or speed.due()):
-            progress(speed.report(run))
+            progress(replace(speed.report(run), member=member, members=members))
     if not math.isfinite(run.state.best):
         raise BadValue(
             "a finite validation loss",
@@ -333,34 +342,39 @@ def _copy_weights(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
 
-def _save(run: _Run, path: Path, identity: str) -> None:
-    """Weights, their average, the best, the optimizer's moments and the state, in one file."""
-    tensors = {f"module.{name}": tensor for name, tensor in run.module.state_dict().items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in run.best.items()}
-    tensors |= {f"average.{name}": tensor for name, tensor in run.average.items()}
-    for index, moments in run.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{key}": tensor for key, tensor in moments.items()}
-    write_checkpoint(path, tensors, {"identity": identity, "state": vars(run.state)})
+def _save(run: _Run, path: Path, identity: str, part: int) -> None:
+    """Weights, their average, the best, the optimizer's moments and the state, in one part."""
+    tensors = {f"best.{name}": tensor for name, tensor in run.best.items()}
+    if run.state.step < run.state.end:  # of what is done, others keep no more than they need
+        tensors |= {f"module.{name}": tensor for name, tensor in run.module.state_dict().items()}
+        tensors |= {f"average.{name}": tensor for name, tensor in run.average.items()}
+        for index, moments in run.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{key}": tensor for key, tensor in moments.items()}
+    notes = {"identity": identity, "state": vars(run.state)}
+    write_checkpoint(path, tensors, notes, part=part)
 
 
-def _resume(run: _Run, path: Path, identity: str) -> None:
-    tensors, notes = read_checkpoint(path)
+def _resume(
+    run: _Run, tensors: dict[str, Tensor], notes: dict[str, Any], path: Path, identity: str
+) -> None:
     if notes["identity"] != identity:
         raise BadValue(
             "the checkpoint of this very run",
             f"{path} of other data, seed or settings",
             "remove it, or fit elsewhere",
         )
-    run.module.load_state_dict(_part(tensors, "module."))
+    history = tuple(tuple(entry) for entry in notes["state"].pop("evaluations"))
+    run.state = State(**notes["state"], evaluations=history)
     run.best, run.average = _part(tensors, "best."), _part(tensors, "average.")
+    if run.state.step >= run.state.end:
+        return
+    run.module.load_state_dict(_part(tensors, "module."))
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in _part(tensors, "optimizer.").items():
         index, key = name.split(".")
         moments.setdefault(int(index), {})[key] = tensor
     groups = run.optimizer.state_dict()["param_groups"]
     run.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-    history = tuple(tuple(entry) for entry in notes["state"].pop("evaluations"))
-    run.state = State(**notes["state"], evaluations=history)
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

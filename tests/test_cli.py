@@ -318,6 +318,10 @@ def test_help_names_commands_defaults_and_exit_codes(run):
         ),
         ("fit location --out o --online --bank b", "--online and --bank exclude each other"),
         (
+            "fit location --out o --online --steps 9 --members 2",
+            "--online and --members exclude each other",
+        ),
+        (
             "fit location --out o --simulations 1.5",
             "Expected --simulations as an integer >= 1; got '1.5'; pass a whole number as "
             "--simulations.",
@@ -852,8 +856,10 @@ def test_bars_on_a_terminal(monkeypatch, capsys):
         nan, inf = float("nan"), float("inf")
         report(Report(0, 9_375, nan, nan, 0.0, inf))
         report(Report(7_200, 9_375, -2.2881, -2.2, 312.3, 6.96))
+        report(Report(40, 900, -1.5, nan, 100.0, 8.6, member=1, members=5))
     frames = file.getvalue()
     assert "7,200/9,375  loss -2.288  validation -2.200  312/s  7 s left" in frames
+    assert "member 2/5  40/900  loss -1.500  100/s  9 s left" in frames
     assert "…" not in frames
     console.remark("A warning\n  of two lines.", "yellow")
     assert "\x1b[33mA warning of two lines.\x1b[0m" in file.getvalue()

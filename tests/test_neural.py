@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import sbi_kit as sk
-from sbi_kit import neural, simulator
+from sbi_kit import mixture, neural, simulator
 from sbi_kit.checks import BadType, BadValue
 from sbi_kit.contracts import Posterior
 from sbi_kit.data import Datasets, read, stack
@@ -135,7 +135,7 @@ def test_draws_do_not_depend_on_chunks(sets, monkeypatch):
     whole = sets.sample(x, draws=250, seed=3)
     log_q = sets.log_prob(whole, x)
     for chunk in (1, 70, 600):
-        monkeypatch.setattr(neural, "_CHUNK", chunk)
+        monkeypatch.setattr(mixture, "_CHUNK", chunk)
         np.testing.assert_allclose(sets.sample(x, draws=250, seed=3), whole, rtol=1e-3, atol=1e-5)
         np.testing.assert_allclose(sets.log_prob(whole, x), log_q, rtol=1e-3, atol=1e-3)
 

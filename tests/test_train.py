@@ -338,12 +338,24 @@ def test_a_checkpoint_is_one_whole_file_in_a_folder_made_for_it(tmp_path):
     assert [entry.name for entry in file.parent.iterdir()] == ["run"]
     tensors, notes = read_checkpoint(file)
     assert notes["state"]["step"] == 50
-    assert {name.split(".")[0] for name in tensors} == {
-        "module",
-        "average",
-        "best",
-        "optimizer",
-    }
+    assert {name.split(".")[0] for name in tensors} == {"best"}  # all that is needed of the done
+
+
+def test_a_part_of_a_checkpoint_is_written_beside_the_others(tmp_path):
+    file = tmp_path / "run"
+    tensors = {"a": torch.randn(3), "1.a": torch.randn(2)}
+    assert read_checkpoint(file) is None
+    for part in (1, 0, 11):
+        write_checkpoint(file, {k: part + v for k, v in tensors.items()}, {"n": part}, part=part)
+    write_checkpoint(file, {"b": torch.zeros(1)}, {"n": 5}, part=0)  # replaces the whole part
+    for part in (1, 11):
+        found, notes = read_checkpoint(file, part=part)
+        assert notes == {"n": part}
+        assert {k: v.tolist() for k, v in found.items()} == {
+            k: (part + v).tolist() for k, v in tensors.items()
+        }
+    assert read_checkpoint(file) == ({"b": torch.zeros(1)}, {"n": 5})
+    assert read_checkpoint(file, part=2) is None
 
 
 def test_the_checkpoint_of_another_run_is_refused(tmp_path):
