@@ -171,6 +171,7 @@ class _Run:
     batches: Batches
     recipe: Recipe
     state: State
+    weights: dict[str, nn.Parameter]
     average: dict[str, Tensor] = field(default_factory=dict)  # of the weights over recent steps
     best: dict[str, Tensor] = field(default_factory=dict)
     started: float = 0.0  # when it began, if it had not been interrupted
@@ -217,7 +218,8 @@ def train(
         weight_decay=recipe.weight_decay,
         fused=True,
     )
-    run = _Run(module, optimizer, loss, batches, recipe, State(step=0, end=recipe.steps))
+    state = State(step=0, end=recipe.steps)
+    run = _Run(module, optimizer, loss, batches, recipe, state, dict(module.named_parameters()))
     if checkpoint is not None:
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         found = read_checkpoint(checkpoint, part=member)
@@ -272,8 +274,8 @@ def _step(run: _Run) -> None:
 def _average(run: _Run) -> None:
     """Move the average towards the weights, less and less as training goes on."""
     share = _WINDOW / (run.state.step + _WINDOW)
-    names, weights = zip(*run.module.named_parameters(), strict=True)
-    torch._foreach_lerp_([run.average[name] for name in names], weights, share)
+    averages = [run.average[name] for name in run.weights]
+    torch._foreach_lerp_(averages, list(run.weights.values()), share)
 
 
 def _return(run: _Run) -> None:

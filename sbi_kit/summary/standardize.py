@@ -7,7 +7,7 @@ that may happen, one more feature is 1 where there is a value and 0 where there 
 happens in float64, before the networks' float32 could lose a small spread beside a large offset.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -119,16 +119,15 @@ def fit_standardizer(values: Array, missable: Sequence[int] | IntArray = ()) -> 
     edges = quantile(sample, [0.005, 0.995], axis=0)
     tail = np.maximum(center - edges[0], edges[1] - center)
     heavy = np.flatnonzero(tail > _HEAVY * (high - low) / 2 + 1e-12 * np.abs(center))
-    origin, unit = _log_axes(sample[:, heavy], center[heavy])
-    logarithmic = np.arcsinh((sample[:, heavy] - origin) / unit)
+    origin, unit, log_center, log_scale = _log_view(sample[:, heavy], center[heavy], mean, std)
     return Standardizer(
         center=center,
         scale=scale,
         heavy=heavy,
         origin=origin,
         unit=unit,
-        log_center=mean(logarithmic, axis=0),
-        log_scale=_first_positive(std(logarithmic, axis=0), np.ones(len(heavy))),
+        log_center=log_center,
+        log_scale=log_scale,
         missable=np.array(missable, dtype=np.int64),
     )
 
@@ -139,22 +138,26 @@ def fit_both_views(values: Array) -> dict[str, Array]:
     They are what `Standardizer` has for heavy columns, each of which is shown twice.
     """
     low, center, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
-    origin, unit = _log_axes(values, center)
-    logarithmic = np.arcsinh((values - origin) / unit)
-    return {
-        "center": center,
-        "scale": _spread(low, high, values.std(axis=0)),
-        "origin": origin,
-        "unit": unit,
-        "log_center": logarithmic.mean(axis=0),
-        "log_scale": _first_positive(logarithmic.std(axis=0), np.ones_like(center)),
-    }
+    scale = _spread(low, high, values.std(axis=0))
+    names = "center", "scale", "origin", "unit", "log_center", "log_scale"
+    parts = center, scale, *_log_view(values, center, np.mean, np.std)
+    return dict(zip(names, parts, strict=True))
 
 
 def constant_columns(values: Array, names: Sequence[str]) -> list[str]:
     """Names of the columns of values (rows, k) that never change, or have no value at all."""
     constant = (values == values[:1]).all(axis=0) | np.isnan(values).all(axis=0)
     return [name for name, same in zip(names, constant, strict=True) if same]
+
+
+def _log_view(
+    values: Array, center: Array, mean: Callable[..., Array], std: Callable[..., Array]
+) -> tuple[Array, Array, Array, Array]:
+    """Origin, unit, log_center and log_scale of columns (rows, k) with these medians."""
+    origin, unit = _log_axes(values, center)
+    logarithmic = np.arcsinh((values - origin) / unit)
+    log_scale = _first_positive(std(logarithmic, axis=0), np.ones_like(center))
+    return origin, unit, mean(logarithmic, axis=0), log_scale
 
 
 def _log_axes(values: Array, center: Array) -> tuple[Array, Array]:
