@@ -6,4 +6,4 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # What doctests are sought in is imported, and these import the packages of the extra `bench`.
-collect_ignore = ["benchmarks/peers"]
+collect_ignore = ["benchmarks/peers", "benchmarks/c2st.py"]

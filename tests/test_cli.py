@@ -104,7 +104,7 @@ POINTS = {
 PROJECT = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text())["project"]
 OWN = PROJECT["entry-points"]["sbi_kit.simulators"]
 NAMES = ", ".join(sorted([*POINTS, *OWN]))
-SMALL = ("--simulations", "300", "--steps", "100")
+SMALL = ("--simulations", "300", "--steps", "250")
 FILES = ["posterior.json", "weights.safetensors"]
 ROUGH = "300 simulations give a rough posterior"
 
@@ -303,8 +303,8 @@ def test_help_names_commands_defaults_and_exit_codes(run):
         ),
         (
             "fit location --out o --summary grru",
-            "Expected the name of a summary network (deep_set, gru, identity, lstm, two_way); got "
-            "'grru'; did you mean 'gru'?",
+            "Expected the name of a summary network (convolution, deep_set, gru, gru_both_ways, "
+            "identity, lstm, set_transformer, two_way); got 'grru'; did you mean 'gru'?",
         ),
         (
             "fit location --out o --steps 0",
@@ -515,7 +515,7 @@ def test_fit_gives_the_posterior_of_the_same_calls_in_python(trained, tmp_path, 
     assert list(files(trained.path)) == FILES
     bank = simulate(load_simulator("location"), 300, seed=0)
     with pytest.warns(UserWarning, match=ROUGH):
-        posterior = fit(bank, seed=0, steps=100)
+        posterior = fit(bank, seed=0, steps=250)
     posterior.save(tmp_path / "here")
     assert files(tmp_path / "here") == files(trained.path)
 
@@ -551,7 +551,7 @@ def test_fit_takes_a_bank_and_leaves_it(run, trained, tmp_path, one_thread):
     text = sentence(run(*other, "--set", "noise=2"), 2)
     assert text.startswith("Expected a bank of 'location' with settings {\"noise\": 2, ")
     assert "got b of 'location' with settings {\"noise\": 0.5, " in text
-    result = run(*other, "--steps", 100)
+    result = run(*other, "--steps", 250)
     assert result.code == 0
     assert files(tmp_path / "b") == before
     assert files(tmp_path / "o") == files(trained.path)
@@ -856,6 +856,7 @@ def test_bars_on_a_terminal(monkeypatch, capsys):
         nan, inf = float("nan"), float("inf")
         report(Report(0, 9_375, nan, nan, 0.0, inf))
         report(Report(7_200, 9_375, -2.2881, -2.2, 312.3, 6.96))
+    with console.training_progress("training") as report:
         report(Report(40, 900, -1.5, nan, 100.0, 8.6, member=1, members=5))
     frames = file.getvalue()
     assert "7,200/9,375  loss -2.288  validation -2.200  312/s  7 s left" in frames

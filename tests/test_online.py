@@ -298,7 +298,7 @@ def test_a_killed_training_resumes_to_the_same_weights(where, executor, tmp_path
         if where == "disk":
             bank = sk.Bank.open(tmp_path / f"{kill}.bank")
             bank.verify()
-            same = sk.simulate(make(), 3_000, seed=1)
+            same = sk.simulate(make(), 3_000, seed=1, shard_rows=SHARD)
             np.testing.assert_array_equal(bank.theta, same.theta)
             assert min(executor.starts, default=FIRST + 1) > FIRST
 

@@ -49,7 +49,10 @@ class Moments(nn.Module):
     @torch.no_grad()
     def adapt(self, x: Tensor, n: Tensor, zero: Tensor) -> None:
         """Learn the scales from some datasets, in which zero (inputs,) stands for true zeros."""
-        lowest = x[mask_of(x, n)].amin(0)
+        there = x[mask_of(x, n)]
+        if not len(there):  # of a single time point no step is seen
+            return
+        lowest = there.amin(0)
         self.shift.copy_(torch.where((zero <= lowest + 1e-4) & zero.isfinite(), -zero, 0.0))
         for name, values in fit_both_views(self._raw(x, n).double().numpy()).items():
             self.get_buffer(name).copy_(torch.from_numpy(values))

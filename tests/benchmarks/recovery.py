@@ -1,4 +1,6 @@
-"""Each inference model once, by the default recipe: python -m tests.benchmarks.recovery [NAME ...]
+"""Each inference model once: python -m tests.benchmarks.recovery [NAME ...]
+
+By the default recipe, or with other --simulations or --seconds of training.
 
 For each model: a bank of simulations, `fit` with its defaults on one thread, then 500 fresh
 datasets at each of a few sizes n. Printed per parameter: R² of the posterior means, the share of
@@ -7,7 +9,7 @@ which is one for a posterior as wide as it errs; published R² where there are a
 one core.
 """
 
-import sys
+import argparse
 import time
 
 import numpy as np
@@ -79,17 +81,23 @@ def report(name: str, posterior, model, n: int) -> None:
 
 def main() -> None:
     """Fit the models asked for, or all."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.recovery")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(SIMULATIONS))
+    parser.add_argument("--simulations", type=int)
+    parser.add_argument("--seconds", type=float)
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
-    for name in sys.argv[1:] or SIMULATIONS:
+    for name in arguments.names or SIMULATIONS:
         model = sk.load_simulator(name)
+        rows = arguments.simulations or SIMULATIONS[name]
         start = time.process_time()
-        bank = sk.simulate(model, SIMULATIONS[name], seed=1)
+        bank = sk.simulate(model, rows, seed=1)
         simulated = time.process_time()
-        posterior = sk.fit(bank, seed=2)
+        posterior = sk.fit(bank, seed=2, seconds=arguments.seconds)
         trained = time.process_time()
         history = posterior.history
         steps = f"{history['steps_done']} steps, best at {history['best_step']}"
-        print(f"\n{name}: {SIMULATIONS[name]:,} simulations in {simulated - start:.0f} s, ", end="")
+        print(f"\n{name}: {rows:,} simulations in {simulated - start:.0f} s, ", end="")
         print(f"trained in {trained - simulated:.0f} s ({steps})")
         print("      n  parameter                  R²   90 % in  sd/rmse  published")
         for n in SIZES.get(name, (model.data.n_range[1],)):

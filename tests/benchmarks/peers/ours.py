@@ -13,6 +13,8 @@ from sbi_kit.fitting import fit  # imported here, so that torch is before the cl
 from tests.benchmarks.peers.clock import Clock, Trained
 from tests.benchmarks.peers.tasks import FIT_SEED, Task
 
+_STEPS = 50  # that stand for an epoch, where these are limited
+
 
 def train(task: Task, bank: Any, held_out: Any, epochs: int | None) -> Trained:
     """Fit; the weights at each evaluation are kept and judged afterwards, outside the clock."""
@@ -31,7 +33,8 @@ def train(task: Task, bank: Any, held_out: Any, epochs: int | None) -> Trained:
                     shutil.copy(checkpoint, copy)
                     kept.append((seconds, copy))
 
-        posterior = fit(bank, seed=FIT_SEED, epochs=epochs, checkpoint=checkpoint, progress=keep)
+        steps = None if epochs is None else _STEPS * epochs
+        posterior = fit(bank, seed=FIT_SEED, steps=steps, checkpoint=checkpoint, progress=keep)
         seconds = clock.seconds()
         network = posterior.encoder.network
         best = {name: weights.clone() for name, weights in network.state_dict().items()}
@@ -39,7 +42,8 @@ def train(task: Task, bank: Any, held_out: Any, epochs: int | None) -> Trained:
         curve = []
         for then, path in kept:
             tensors, _ = read_checkpoint(path)
-            network.load_state_dict({name: tensors[f"module.{name}"] for name in best})
+            # The average of recent weights is what a training ends with.
+            network.load_state_dict({name: tensors[f"average.{name}"] for name in best})
             curve.append((then, -float(posterior.log_prob(theta, x).mean())))
         network.load_state_dict(best)
 
