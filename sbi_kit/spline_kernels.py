@@ -369,8 +369,8 @@ def _add(size: int, work: Floats, places: _Places, table: Floats) -> None:
         row = table[places[lane]]
         for k in range(2 * BINS):
             row[k] += work[k * _LANES + lane]
-        k = np.int64(work[_NUMBER + lane])
-        if k > 0:
-            row[2 * BINS + k - 1] += work[_OF_SLOPE_0 + lane]
-        if k < BINS - 1:
-            row[2 * BINS + k] += work[_OF_SLOPE_1 + lane]
+        number = np.int64(work[_NUMBER + lane])
+        if number > 0:
+            row[2 * BINS + number - 1] += work[_OF_SLOPE_0 + lane]
+        if number < BINS - 1:
+            row[2 * BINS + number] += work[_OF_SLOPE_1 + lane]
