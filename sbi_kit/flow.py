@@ -259,7 +259,8 @@ class _Conditioner(nn.Module):
         nn.init.zeros_(self.outer.bias)
 
     def forward(self, half: Tensor, context: Tensor) -> Tensor:
-        hidden = functional.silu(self.inner(half) + context)
+        hidden = self.inner(half).add_(context)
+        hidden = functional.silu(hidden, inplace=not torch.is_grad_enabled())
         parameters: Tensor = self.outer(hidden).unflatten(-1, self.shape)
         return parameters
 

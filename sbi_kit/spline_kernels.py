@@ -24,15 +24,16 @@ _Places: TypeAlias = NDArray[np.int64]
 BINS = 8
 _LANES = 128  # points at a time; with their parameters they fill half of a core's first cache
 
-# Rows: widths and heights, logits of slopes with one at both ends, and what is made of them.
-_SLOPES = 2 * BINS
+# Rows: widths and heights, logits of slopes with one at both ends, where bins begin on the axes of
+# x and of y, and what is made of them.
+_SLOPES, _KNOTS = 2 * BINS, 3 * BINS + 1
 _POINT, _LOG_SLOPE, _LEFT, _WIDTH, _BOTTOM, _HEIGHT, _SLOPE_0, _SLOPE_1, _NUMBER = (
-    row * _LANES for row in range(3 * BINS + 1, 3 * BINS + 10)
+    row * _LANES for row in range(5 * BINS + 1, 5 * BINS + 10)
 )
 _OF_Y, _OF_LOG, _OF_X, _OF_WIDTH, _OF_HEIGHT, _OF_SLOPE_0, _OF_SLOPE_1 = (
-    row * _LANES for row in range(3 * BINS + 10, 3 * BINS + 17)
+    row * _LANES for row in range(5 * BINS + 10, 5 * BINS + 17)
 )
-_ROWS = 3 * BINS + 17
+_ROWS = 5 * BINS + 17
 
 _0, _1, _2, _HALF = np.float32(0), np.float32(1), np.float32(2), np.float32(0.5)
 _LOG2_E, _LN_2 = np.float32(1 / math.log(2)), np.float32(math.log(2))
@@ -109,62 +110,88 @@ def _load(
     _, repeats, m = x.shape
     flat, table = x.reshape(-1), parameters.reshape(-1, 3 * BINS - 1)
     for lane in range(size):
-        point = start + lane
-        places[lane] = point // (repeats * m) * m + point % m
-        work[_POINT + lane] = min(max(flat[point], -bound), bound)
+        work[_POINT + lane] = min(max(flat[start + lane], -bound), bound)
+        places[lane] = start + lane
+    if repeats > 1:  # or each point has its own, and divisions are dear
+        for lane in range(size):
+            places[lane] = (start + lane) // (repeats * m) * m + (start + lane) % m
     for lane in range(size):
+        row = table[places[lane]]
         for k in range(2 * BINS):
-            work[k * _LANES + lane] = table[places[lane], k]
+            work[k * _LANES + lane] = row[k]
         for k in range(BINS - 1):
-            logit = table[places[lane], 2 * BINS + k]
+            logit = row[2 * BINS + k]
             work[(_SLOPES + 1 + k) * _LANES + lane] = logit if logit < _STEEPEST else _STEEPEST
         work[_SLOPES * _LANES + lane] = _0
         work[(_SLOPES + BINS) * _LANES + lane] = _0
 
 
 @_compiled
-def _size(first: int, size: int, scale: Any, offset: Any, work: Floats) -> None:
-    """Make widths or heights of the logits in BINS rows from `first` on."""
+def _size(size: int, bound: Any, scale: Any, offset: Any, rows: Floats, knots: Floats) -> None:
+    """Make widths or heights of the logits in the first BINS rows, and where these bins begin."""
     for lane in range(size):
-        most = work[first * _LANES + lane]
+        most = rows[lane]
         for k in range(1, BINS):
-            logit = work[(first + k) * _LANES + lane]
+            logit = rows[k * _LANES + lane]
             most = logit if logit > most else most
         total = _0
         for k in range(BINS):
-            power = _exp(work[(first + k) * _LANES + lane] - most)
-            work[(first + k) * _LANES + lane] = power
+            power = _exp(rows[k * _LANES + lane] - most)
+            rows[k * _LANES + lane] = power
             total += power
         share = scale / total
         for k in range(BINS):
-            work[(first + k) * _LANES + lane] = work[(first + k) * _LANES + lane] * share + offset
+            rows[k * _LANES + lane] = rows[k * _LANES + lane] * share + offset
+    for lane in range(size):
+        edge = -bound
+        for k in range(BINS):
+            knots[k * _LANES + lane] = edge
+            edge += rows[k * _LANES + lane]
 
 
 @_compiled
-def _find(backwards: bool, size: int, bound: Any, least: Any, one: Any, work: Floats) -> None:
-    """The bin of each point x, or backwards of each point y."""
+def _find(size: int, least: Any, one: Any, knots: Floats, work: Floats) -> None:
+    """The bin of each point, among those that begin at these knots."""
     for lane in range(size):
-        point = work[_POINT + lane]
-        left = bottom = left_of = bottom_of = -bound
-        width_of = height_of = _1
-        slope_0 = slope_1 = number = _0
-        for k in range(BINS):
-            width, height = work[k * _LANES + lane], work[(BINS + k) * _LANES + lane]
-            here = point >= (bottom if backwards else left)
-            left_of, width_of = (left if here else left_of), (width if here else width_of)
-            bottom_of, height_of = (bottom if here else bottom_of), (height if here else height_of)
-            slope_0 = work[(_SLOPES + k) * _LANES + lane] if here else slope_0
-            slope_1 = work[(_SLOPES + 1 + k) * _LANES + lane] if here else slope_1
-            number = np.float32(k) if here else number
-            left += width
-            bottom += height
-        work[_LEFT + lane], work[_WIDTH + lane] = left_of, width_of
-        work[_BOTTOM + lane], work[_HEIGHT + lane] = bottom_of, height_of
-        work[_SLOPE_0 + lane], work[_SLOPE_1 + lane] = slope_0, slope_1
+        point, number = work[_POINT + lane], _0
+        for k in range(1, BINS):
+            number += _1 if point >= knots[k * _LANES + lane] else _0
         work[_NUMBER + lane] = number
+    for lane in range(size):
+        place = np.int64(work[_NUMBER + lane]) * _LANES + lane
+        work[_WIDTH + lane] = work[place]
+        work[_HEIGHT + lane] = work[BINS * _LANES + place]
+        work[_SLOPE_0 + lane] = work[_SLOPES * _LANES + place]
+        work[_SLOPE_1 + lane] = work[(_SLOPES + 1) * _LANES + place]
+        work[_LEFT + lane] = work[_KNOTS * _LANES + place]
+        work[_BOTTOM + lane] = work[(_KNOTS + BINS) * _LANES + place]
     for lane in range(size):
         work[_SLOPE_0 + lane] = _softplus(work[_SLOPE_0 + lane] + one) + least
         work[_SLOPE_1 + lane] = _softplus(work[_SLOPE_1 + lane] + one) + least
+
+
+@_compiled
+def _prepare(
+    x: Floats,
+    parameters: Floats,
+    start: int,
+    size: int,
+    backwards: bool,
+    bound: float,
+    least: float,
+    one: float,
+    work: Floats,
+    places: _Places,
+) -> None:
+    """Fill `work` for some points x, or backwards y."""
+    end, scale = np.float32(bound), np.float32(2 * bound * (1 - BINS * least))
+    offset = np.float32(2 * bound * least)
+    widths, heights = work[:], work[BINS * _LANES :]
+    of_x, of_y = work[_KNOTS * _LANES :], work[(_KNOTS + BINS) * _LANES :]
+    _load(x, parameters, start, size, end, work, places)
+    _size(size, end, scale, offset, widths, of_x)
+    _size(size, end, scale, offset, heights, of_y)
+    _find(size, np.float32(least), np.float32(one), of_y if backwards else of_x, work)
 
 
 @_compiled
@@ -215,15 +242,11 @@ def transform(
     """y and log dy/dx of points x (rows, repeats, m), or backwards x and log dx/dy of points y."""
     flat = x.reshape(-1)
     moved, log_slope = np.empty_like(flat), np.empty_like(flat)
-    end, floor, shift = np.float32(bound), np.float32(least), np.float32(one)
-    scale, offset = np.float32(2 * bound * (1 - BINS * least)), np.float32(2 * bound * least)
+    end = np.float32(bound)
     work, places = np.zeros(_ROWS * _LANES, dtype=np.float32), np.zeros(_LANES, dtype=np.int64)
     for start in range(0, flat.size, _LANES):
         size = min(_LANES, flat.size - start)
-        _load(x, parameters, start, size, end, work, places)
-        _size(0, size, scale, offset, work)
-        _size(BINS, size, scale, offset, work)
-        _find(backwards, size, end, floor, shift, work)
+        _prepare(x, parameters, start, size, backwards, bound, least, one, work, places)
         if backwards:
             _backwards(size, work)
         else:
@@ -250,15 +273,11 @@ def gradients(
     flat, of_y, of_log = x.reshape(-1), grad_y.reshape(-1), grad_log.reshape(-1)
     grad_x, grad_parameters = np.empty_like(flat), np.zeros_like(parameters)
     table = grad_parameters.reshape(-1, 3 * BINS - 1)
-    end, floor, shift = np.float32(bound), np.float32(least), np.float32(one)
-    scale, offset = np.float32(2 * bound * (1 - BINS * least)), np.float32(2 * bound * least)
+    end = np.float32(bound)
     work, places = np.zeros(_ROWS * _LANES, dtype=np.float32), np.zeros(_LANES, dtype=np.int64)
     for start in range(0, flat.size, _LANES):
         size = min(_LANES, flat.size - start)
-        _load(x, parameters, start, size, end, work, places)
-        _size(0, size, scale, offset, work)
-        _size(BINS, size, scale, offset, work)
-        _find(False, size, end, floor, shift, work)
+        _prepare(x, parameters, start, size, False, bound, least, one, work, places)
         for lane in range(size):
             inside = abs(flat[start + lane]) < end
             work[_OF_Y + lane] = of_y[start + lane] if inside else _0
@@ -267,7 +286,7 @@ def gradients(
         for lane in range(size):
             inside = abs(flat[start + lane]) < end
             grad_x[start + lane] = work[_OF_X + lane] if inside else of_y[start + lane]
-        _of_logits(size, scale, offset, shift, work)
+        _of_logits(size, bound, least, np.float32(one), work)
         _add(size, work, places, table)
     return grad_x.reshape(x.shape), grad_parameters
 
@@ -301,48 +320,57 @@ def _differentiate(size: int, work: Floats) -> None:
 
 
 @_compiled
-def _of_logits(size: int, scale: Any, offset: Any, one: Any, work: Floats) -> None:
+def _of_logits(size: int, bound: float, least: float, one: Any, work: Floats) -> None:
     """Put the gradients for the parameters in their places, through softmax and softplus."""
+    scale, offset = np.float32(2 * bound * (1 - BINS * least)), np.float32(2 * bound * least)
+    # A wider bin moves the left side of those after it, a taller one their bottom.
     for lane in range(size):
-        # A wider bin moves the left side of those after it, a taller one their bottom.
-        _through_softmax(0, -work[_OF_X + lane], work[_OF_WIDTH + lane], lane, scale, offset, work)
+        work[_OF_X + lane] = -work[_OF_X + lane]
+    _through_softmax(size, scale, offset, work[_OF_X:], work[_OF_WIDTH:], work, work)
+    heights = work[BINS * _LANES :]
+    _through_softmax(size, scale, offset, work[_OF_Y:], work[_OF_HEIGHT:], work, heights)
     for lane in range(size):
-        _through_softmax(
-            BINS, work[_OF_Y + lane], work[_OF_HEIGHT + lane], lane, scale, offset, work
-        )
+        place = (_SLOPES + np.int64(work[_NUMBER + lane])) * _LANES + lane
+        work[_SLOPE_0 + lane], work[_SLOPE_1 + lane] = work[place], work[_LANES + place]
     for lane in range(size):
-        number = work[_NUMBER + lane]
-        for k in range(BINS + 1):
-            row = (_SLOPES + k) * _LANES + lane
-            steep = _sigmoid(work[row] + one)
-            grad = work[_OF_SLOPE_0 + lane] if number == np.float32(k) else _0
-            grad = work[_OF_SLOPE_1 + lane] if number + _1 == np.float32(k) else grad
-            work[row] = grad * steep
+        work[_OF_SLOPE_0 + lane] *= _sigmoid(work[_SLOPE_0 + lane] + one)
+        work[_OF_SLOPE_1 + lane] *= _sigmoid(work[_SLOPE_1 + lane] + one)
 
 
 @_compiled
 def _through_softmax(
-    first: int, before: Any, at: Any, lane: int, scale: Any, offset: Any, work: Floats
+    size: int,
+    scale: Any,
+    offset: Any,
+    of_before: Floats,
+    of_own: Floats,
+    work: Floats,
+    rows: Floats,
 ) -> None:
     """Sizes of bins become gradients for their logits, given those for the bin and those before."""
-    number, mean = work[_NUMBER + lane], _0
-    for k in range(BINS):
-        grad = before if np.float32(k) < number else _0
-        grad = at if np.float32(k) == number else grad
-        mean += (work[(first + k) * _LANES + lane] - offset) * grad
-    mean /= scale
-    for k in range(BINS):
-        row = (first + k) * _LANES + lane
-        grad = before if np.float32(k) < number else _0
-        grad = at if np.float32(k) == number else grad
-        work[row] = (work[row] - offset) * (grad - mean)
+    for lane in range(size):
+        number, before, own = work[_NUMBER + lane], of_before[lane], of_own[lane]
+        mean = _0
+        for k in range(BINS):
+            later = before if np.float32(k) < number else _0
+            grad = own if np.float32(k) == number else later
+            mean += (rows[k * _LANES + lane] - offset) * grad
+        mean /= scale
+        for k in range(BINS):
+            later = before if np.float32(k) < number else _0
+            grad = own if np.float32(k) == number else later
+            rows[k * _LANES + lane] = (rows[k * _LANES + lane] - offset) * (grad - mean)
 
 
 @_compiled
 def _add(size: int, work: Floats, places: _Places, table: Floats) -> None:
     """Add gradients for the parameters of each point to those of its place."""
     for lane in range(size):
+        row = table[places[lane]]
         for k in range(2 * BINS):
-            table[places[lane], k] += work[k * _LANES + lane]
-        for k in range(BINS - 1):
-            table[places[lane], 2 * BINS + k] += work[(_SLOPES + 1 + k) * _LANES + lane]
+            row[k] += work[k * _LANES + lane]
+        number = np.int64(work[_NUMBER + lane])
+        if number > 0:
+            row[2 * BINS + number - 1] += work[_OF_SLOPE_0 + lane]
+        if number < BINS - 1:
+            row[2 * BINS + number] += work[_OF_SLOPE_1 + lane]

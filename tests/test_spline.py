@@ -129,3 +129,28 @@ def test_extreme_parameters_stay_finite_and_monotone_in_float32():
     slope = np.exp(log_slope.numpy().max())
     # What was lost by rounding y is at most its resolution over the smallest slope.
     assert (back - x).abs().max() < 1e-5 * max(slope, 1 / np.exp(log_slope.numpy().min()))
+
+
+@pytest.mark.parametrize("size", [1e4, 1e30])
+@pytest.mark.parametrize("method", METHODS)
+def test_absurd_parameters_stay_finite_in_the_kernels(method, size):
+    x = 2.5 * torch.randn(300, 1, 2)
+    moved, log_slope = METHODS[method](x, size * torch.randn(300, 1, 2, PARAMETERS))
+    assert torch.isfinite(moved).all()
+    assert torch.isfinite(log_slope).all()
+    assert (moved.abs() <= x.abs().clamp_min(4.001)).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_point_does_not_depend_on_those_beside_it_in_a_kernel(method):
+    x, parameters = torch.randn(300, 1, 2), torch.randn(300, 1, 2, PARAMETERS)
+    together = METHODS[method](x, parameters)
+    for part in (slice(0, 1), slice(100, 217)):  # other places in a vector
+        alone = METHODS[method](x[part], parameters[part])
+        for one, all_ in zip(alone, together, strict=True):
+            torch.testing.assert_close(one, all_[part], rtol=1e-5, atol=1e-5)
+    x[7, 0, 1] = torch.nan
+    moved, _ = METHODS[method](x, parameters)
+    assert torch.isnan(moved[7, 0, 1])
+    moved[7, 0, 1] = together[0][7, 0, 1]
+    assert torch.equal(moved, together[0])
