@@ -5,6 +5,7 @@ import torch
 from sbi_kit.summary.deep_set import DeepSet
 from sbi_kit.summary.moments import Moments
 from sbi_kit.summary.recurrent import Recurrent
+from sbi_kit.summary.soft import unsoftened
 
 NOWHERE = torch.full((3,), -torch.inf, dtype=torch.float64)  # zero is no place in the data
 
@@ -35,7 +36,7 @@ def exact(x, n):
 
 def test_raw_moments_are_those_of_the_true_observations():
     x, n = datasets()
-    layer = Moments(3).double()
+    layer = Moments(3, relations=False).double()
     half = layer.size // 2
     linear = layer(x, n)[:, :half].numpy()
     small = np.abs(exact(x, n)) < 5  # beyond, views grow like a logarithm
@@ -45,7 +46,7 @@ def test_raw_moments_are_those_of_the_true_observations():
 
 def test_adapted_views_are_of_order_one():
     x, n = datasets()
-    layer = Moments(3).double()
+    layer = Moments(3, relations=False).double()
     before = layer(x, n)
     layer.adapt(x, n, NOWHERE[: x.shape[-1]])
     views = layer(x, n)
@@ -62,7 +63,7 @@ def test_the_logarithmic_view_tells_small_moments_apart():
     sizes = torch.logspace(-3, 3, 400, dtype=torch.float64)
     x = sizes[:, None, None].expand(-1, 5, 1)
     n = torch.full((400,), 5)
-    layer = Moments(1).double()
+    layer = Moments(1, relations=False).double()
     layer.adapt(x, n, NOWHERE[: x.shape[-1]])
     logarithmic = layer(x, n)[:, 2]  # after two linear views: of the mean, and of its square
     steps = logarithmic.diff()
@@ -74,7 +75,7 @@ def test_columns_that_are_never_negative_are_measured_from_zero():
     counts = torch.poisson(torch.full((200, 6, 2), 3.0, dtype=torch.float64))
     x, n = (counts - torch.tensor([3.0, 5.0])) / 2, torch.full((200,), 6)
     x[..., 1] -= 9  # a column that goes below its zero
-    layer = Moments(2).double()
+    layer = Moments(2, relations=False).double()
     layer.adapt(x, n, torch.tensor([-1.5, -2.5], dtype=torch.float64))
     assert layer.shift.tolist() == [1.5, 0.0]
     for scale in (layer.center, layer.origin, layer.log_center):
@@ -86,13 +87,42 @@ def test_columns_that_are_never_negative_are_measured_from_zero():
 
 
 def test_an_empty_set_has_finite_moments():
-    layer, nothing = Moments(2), (torch.zeros(3, 0, 2), torch.zeros(3, dtype=torch.int64))
+    layer, nothing = (
+        Moments(2, relations=False),
+        (torch.zeros(3, 0, 2), torch.zeros(3, dtype=torch.int64)),
+    )
     layer.adapt(*nothing, NOWHERE[:2])
     assert torch.isfinite(layer(*nothing)).all()
 
 
+def test_relations_are_regressions_of_each_column_on_the_others():
+    x, n = datasets(b=4, longest=50)
+    x[..., 2] = 2 * x[..., 0] - x[..., 1] + 0.3 * torch.randn(4, 50, dtype=torch.float64) + 1
+    layer, plain = Moments(3, relations=True).double(), Moments(3, relations=False).double()
+    relations = unsoftened(layer(x, n)[:, plain.size // 2 : layer.size // 2])
+    assert relations.shape == (4, 3 * 4)
+    for table, size, found in zip(x.numpy(), n.tolist(), relations.numpy(), strict=True):
+        # The observations, and one more without relations: a unit for each column by itself.
+        rows = np.concatenate([np.column_stack([np.ones(size), table[:size]]), np.eye(4)])
+        coefficients, variances = np.zeros((4, 3)), []
+        for j in (1, 2, 3):
+            others = np.delete(np.arange(4), j)
+            fitted, residual, *_ = np.linalg.lstsq(rows[:, others], rows[:, j], rcond=None)
+            coefficients[others, j - 1] = fitted
+            variances.append(residual[0] / size)
+        wanted = np.concatenate([coefficients[~np.eye(4, dtype=bool)[:, 1:]], variances])
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e3, 1e9])
+def test_relations_of_collinear_columns_are_finite(size):
+    x = size * torch.randn(5, 30, 1).expand(-1, -1, 3)
+    views = Moments(3, relations=True)(x, torch.tensor([30, 3, 2, 1, 0]))
+    assert torch.isfinite(views).all()
+
+
 def test_wide_observations_are_projected():
-    layer = Moments(100)
+    layer = Moments(100, relations=False)
     assert layer.size == 2 * (32 * 33 // 2 - 1)
     assert layer(torch.randn(2, 4, 100), torch.tensor([4, 2])).shape == (2, layer.size)
 

@@ -1,10 +1,11 @@
 """Deep set: a summary of exchangeable observations that does not depend on their order.
 
 s(x) = mix(mean_i v_i v_iᵀ, mean_i ψ(x_i), log n) with v = (1, x) (Zaheer et al. 2017,
-arXiv:1703.06114). The moments are all there is to know of normal data. ψ suits the shape of a
-distribution: its first gates are bends, shallow and steep, spread over the space of the data, and
-two more gated layers combine them. Means alone would be blind to the number of observations, and
-the posterior's width would be the same at every n; so log n stands beside them.
+arXiv:1703.06114). The moments, with the relations between columns, are all there is to know of
+normal data. ψ suits the shape of a distribution: its first gates are bends, shallow and steep,
+spread over the space of the data, and two more gated layers combine them. Means alone would be
+blind to the number of observations, and the posterior's width would be the same at every n; so
+log n stands beside them.
 """
 
 import math
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from sbi_kit.summary.gated import Gated, GatedBlock
 from sbi_kit.summary.moments import Moments
 from sbi_kit.summary.ragged import log_size, mask_of, mean_over
+from sbi_kit.summary.soft import unsoftened
 
 _SLOPES = (0.3, 8.0)  # of the first gates of ψ, log-uniform
 _SPREAD = 2.0  # standard deviation of where they bend; columns are standardised
@@ -33,7 +35,7 @@ class DeepSet(nn.Module):
     def __init__(self, inputs: int, width: int, *, hidden: int) -> None:
         super().__init__()
         narrow = max(1, hidden // 2)
-        self.moments = Moments(inputs)
+        self.moments = Moments(inputs, relations=True)
         self.shape = nn.Sequential(
             _bends(inputs, narrow), GatedBlock(narrow), Gated(narrow, hidden)
         )
@@ -41,13 +43,14 @@ class DeepSet(nn.Module):
 
     def forward(self, x: Tensor, n: Tensor) -> Tensor:
         x = x.masked_fill(~mask_of(x, n)[..., None], 0.0)
-        parts = [self.moments(x, n), self._mean_shape(x, n), log_size(x, n)]
+        parts = [self.moments(unsoftened(x), n), self._mean_shape(x, n), log_size(x, n)]
         features: Tensor = self.mix(torch.cat(parts, dim=-1))
         return features
 
     def adapt(self, x: Tensor, n: Tensor, zero: Tensor) -> None:
         """Learn the scales of the moments from some datasets."""
-        self.moments.adapt(x.masked_fill(~mask_of(x, n)[..., None], 0.0), n, zero)
+        x = x.masked_fill(~mask_of(x, n)[..., None], 0.0)
+        self.moments.adapt(unsoftened(x), n, unsoftened(zero))
 
     def _mean_shape(self, x: Tensor, n: Tensor) -> Tensor:
         """The mean of ψ, some datasets at a time, so that what it computes stays in cache."""

@@ -6,23 +6,31 @@ Columns that are never negative, such as counts, are measured from zero, not fro
 that a logarithm of their sums means something. Moments differ in size by orders of magnitude,
 between each other and between datasets; so each is shown twice, on a linear and on a logarithmic
 scale, standardised by moments of simulated datasets.
+
+On request, relations stand beside them: the least-squares coefficients of every column given all
+others and the variance that these leave, read off the inverse of the moments' matrix. Posteriors of
+regressions depend on them directly, and an inverse is hard to learn.
 """
 
 import torch
 from torch import Tensor, nn
 
 from sbi_kit.summary.ragged import mask_of
-from sbi_kit.summary.standardize import LINEAR, fit_both_views
+from sbi_kit.summary.soft import softened
+from sbi_kit.summary.standardize import fit_both_views
 
 _WIDEST = 31  # size of x: wider observations are projected, as moments grow with its square
+_RELATED = 10  # size of x up to which relations are shown
+_JITTER = 1e-9
 _SCALES = ("center", "scale", "origin", "unit", "log_center", "log_scale")
 
 
 class Moments(nn.Module):
-    """Observations (b, n, inputs) with sizes (b,) to views of their moments (b, `size`).
+    """Observations (b, n, inputs), not bounded, with sizes (b,) to views of moments (b, `size`).
 
     Args:
         inputs: Size of an observation.
+        relations: Whether to show relations beside the moments, if observations are not too wide.
     """
 
     upper: Tensor
@@ -34,17 +42,19 @@ class Moments(nn.Module):
     log_scale: Tensor
     shift: Tensor
 
-    def __init__(self, inputs: int) -> None:
+    def __init__(self, inputs: int, *, relations: bool) -> None:
         super().__init__()
         kept = min(inputs, _WIDEST)
         self.project = nn.Linear(inputs, kept) if kept < inputs else nn.Identity()
         upper = torch.triu_indices(kept + 1, kept + 1, device="cpu")[:, 1:]  # without 1 · 1
         self.register_buffer("upper", upper, persistent=False)
-        self.size = 2 * upper.shape[1]
+        self.relations = relations and kept <= _RELATED
+        views = upper.shape[1] + (kept * (kept + 1) if self.relations else 0)
+        self.size = 2 * views
         self.register_buffer("shift", torch.zeros(inputs))
         for name in _SCALES:
             start = torch.zeros if name in ("center", "origin", "log_center") else torch.ones
-            self.register_buffer(name, start(upper.shape[1]))
+            self.register_buffer(name, start(views))
 
     @torch.no_grad()
     def adapt(self, x: Tensor, n: Tensor, zero: Tensor) -> None:
@@ -63,12 +73,32 @@ class Moments(nn.Module):
         logarithmic = (torch.asinh((raw - self.origin) / self.unit) - self.log_center) / (
             self.log_scale
         )
-        views = torch.cat([linear, logarithmic], dim=-1)
-        beyond = (views.abs() - LINEAR).clamp_min(0.0)
-        return views.clamp(-LINEAR, LINEAR) + views.sign() * torch.log1p(beyond)
+        return softened(torch.cat([linear, logarithmic], dim=-1))
 
     def _raw(self, x: Tensor, n: Tensor) -> Tensor:
         there = mask_of(x, n)[..., None].to(x.dtype)  # (b, n, 1)
         v = torch.cat([there, there * self.project(x + self.shift)], dim=-1)
         moments = (v / n.clamp_min(1).to(x.dtype)[:, None, None]).mT @ v  # (b, kept + 1, kept + 1)
-        return moments[:, self.upper[0], self.upper[1]]
+        upper = moments[:, self.upper[0], self.upper[1]]
+        return torch.cat([upper, _relations(moments, n)], dim=-1) if self.relations else upper
+
+
+def _relations(moments: Tensor, n: Tensor) -> Tensor:
+    """Coefficients and residual variances of columns 1..k, (b, k (k + 1)), from (b, k + 1, k + 1).
+
+    One more observation without any relation, of unit size, is counted in: it bounds the inverse
+    where columns are collinear or more than observations.
+    """
+    identity = torch.eye(moments.shape[-1], dtype=torch.float64, device=moments.device)
+    matrix = moments.double() + identity / n.clamp_min(1)[:, None, None]
+    size = matrix.diagonal(dim1=-2, dim2=-1).sqrt()  # (b, k + 1)
+    scaled = matrix / (size[:, :, None] * size[:, None])
+    # Beside columns a million times as large, float64 loses the one observation.
+    precision = torch.linalg.inv(scaled + _JITTER * identity)
+    variance = precision.diagonal(dim1=-2, dim2=-1).reciprocal()
+    others = ~identity.bool()
+    others[:, 0] = False  # the constant is no column
+    ratio = size[:, None] / size[:, :, None]
+    coefficients = -precision * variance[:, None] * ratio  # of column j given i, at (i, j)
+    residual = (variance * size.square())[:, 1:]
+    return torch.cat([coefficients[:, others], residual], dim=-1).to(moments.dtype)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sbi_kit.summary.cells import Cell
 from sbi_kit.summary.moments import Moments
 from sbi_kit.summary.ragged import log_size, mask_of
+from sbi_kit.summary.soft import unsoftened
 from sbi_kit.summary.windows import Windows
 
 WINDOWS = 64  # recurrent steps for the longest series
@@ -48,7 +49,7 @@ class Recurrent(nn.Module):
         self.cells = nn.ModuleList(
             Cell(hidden, state, kind=cell, backwards=backwards) for backwards in directions
         )
-        self.moments = Moments(2 * inputs)
+        self.moments = Moments(2 * inputs, relations=False)
         self.mix = nn.Linear(2 * state * len(directions) + self.moments.size + 1, width)
 
     def forward(self, x: Tensor, n: Tensor) -> Tensor:
@@ -67,10 +68,11 @@ class Recurrent(nn.Module):
 
     def adapt(self, x: Tensor, n: Tensor, zero: Tensor) -> None:
         """Learn the scales of the moments from some datasets."""
-        self.moments.adapt(*_pairs(x, n), torch.cat([zero, torch.full_like(zero, -torch.inf)]))
+        none = torch.full_like(zero, -torch.inf)
+        self.moments.adapt(*_pairs(x, n), torch.cat([unsoftened(zero), none]))
 
 
 def _pairs(x: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
     """Each time point but the last beside the step that follows it, (b, n - 1, 2 inputs)."""
-    x = x.masked_fill(~mask_of(x, n)[..., None], 0.0)
+    x = unsoftened(x.masked_fill(~mask_of(x, n)[..., None], 0.0))
     return torch.cat([x[:, :-1], x.diff(dim=1)], dim=-1), n - 1

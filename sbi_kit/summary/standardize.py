@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbi_kit.contracts import Array, IntArray
+from sbi_kit.summary.soft import LINEAR
 
-LINEAR = 5.0  # units beyond which a feature grows like a logarithm
 _HEAVY = 6.0  # tail ratio above which a column is heavy-tailed: 3.8 normal, 6.6 exponential
 _ENOUGH = 500_000  # values whose quantiles are as good as those of all
 
