@@ -29,9 +29,13 @@ EXACT_SD = NOISE / math.sqrt(1 + NOISE**2)
 
 @dataclass
 class Normals:
-    """Independent standard normals; only the names matter to the judges."""
+    """Independent normals with mean 0; judges need no more than names and draws."""
 
     names: tuple[str, ...]
+    scales: tuple[float, ...] = (1.0, 1000.0)
+
+    def sample(self, b, rng):
+        return rng.normal(size=(b, len(self.names))) * self.scales
 
 
 @dataclass
@@ -50,7 +54,7 @@ class Bank:
         theta = rng.normal(size=shape)
         self.theta = theta * self.scales
         self.x = (theta + NOISE * rng.normal(size=shape)) * self.scales
-        self.prior = Normals(self.names)
+        self.prior = Normals(self.names, self.scales)
         self.usable = np.setdiff1d(np.arange(self.b), self.drop)
 
     def __len__(self):
@@ -70,7 +74,7 @@ class Conjugate:
     scales: tuple[float, ...] = (1.0, 1000.0)
 
     def __post_init__(self):
-        self.prior = Normals(self.names)
+        self.prior = Normals(self.names, self.scales)
 
     def _normal(self, x):
         scales = np.array(self.scales)
@@ -84,7 +88,7 @@ class Conjugate:
 
     def log_prob(self, theta, x):
         mean, sd = self._normal(x)
-        z = (theta - mean) / sd
+        z = (theta - (mean if theta.ndim == 2 else mean[:, None])) / sd
         return (-0.5 * z**2 - np.log(sd) - 0.5 * np.log(2 * np.pi)).sum(axis=-1)
 
 
@@ -257,7 +261,7 @@ def test_ties_are_broken_uniformly():
 def test_discrete_parameters_keep_uniform_ranks():
     # Coins: theta in {0, 1} with an exact posterior that has ties in almost every dataset.
     class Coin:
-        prior = Normals(("heads",))
+        prior = Normals(("heads",), (1.0,))
 
         def sample(self, x, *, draws, seed):
             share = x.values[:, 0, 0]
