@@ -172,7 +172,7 @@ def _look(
     places = (theta + drawn.sum(axis=1)) / (1 + drawn.shape[1])
     truth, drawn = with_quantities(theta, drawn, x, quantities)
     below, equal = compare(truth, drawn)
-    with np.errstate(invalid="ignore"):  # infinite quantities have ranks but no moments
+    with np.errstate(invalid="ignore"):  # infinite quantities have no moments
         mean, sd, median = drawn.mean(axis=1), drawn.std(axis=1, ddof=1), np.median(drawn, axis=1)
     return _Seen(
         truth=truth,

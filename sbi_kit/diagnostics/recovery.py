@@ -13,6 +13,7 @@ from sbi_kit.seeds import numpy_stream
 
 AVERAGED_DRAWS = 50  # draws per dataset that are pooled
 _PERMUTATIONS = 999
+_infinite = np.errstate(invalid="ignore")  # infinite quantities have no moments: NaN
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,26 +33,31 @@ class Recovery:
     sd: Array
 
     @property
+    @_infinite
     def r2(self) -> Array:
         """Share of the variance of the true values that posterior means explain, shape (k,)."""
         return 1 - _over(self._mean_square, self.truth.var(axis=0))
 
     @property
+    @_infinite
     def nrmse(self) -> Array:
         """RMSE of posterior means over the range of the true values, shape (k,)."""
         return _over(np.sqrt(self._mean_square), np.ptp(self.truth, axis=0))
 
     @property
+    @_infinite
     def median_error(self) -> Array:
         """Median distance of posterior medians from the truth, in the column's units, (k,)."""
         return np.asarray(np.median(np.abs(self.median - self.truth), axis=0))
 
     @property
+    @_infinite
     def relative_sd(self) -> Array:
         """Mean posterior sd over the sd of the true values, shape (k,)."""
         return _over(self.sd.mean(axis=0), self.truth.std(axis=0, ddof=1))
 
     @property
+    @_infinite
     def contraction(self) -> Array:
         """1 − mean posterior variance / variance of the true values, shape (k,).
 
@@ -61,6 +67,7 @@ class Recovery:
         return 1 - _over((self.sd**2).mean(axis=0), self.truth.var(axis=0, ddof=1))
 
     @property
+    @_infinite
     def z_scores(self) -> Array:
         """(posterior mean − truth) / posterior sd, shape (b, k)."""
         return _over(self.mean - self.truth, self.sd)
@@ -78,7 +85,7 @@ class Averaged:
         prior: Distribution function of the true values, at the 1..99 % points of true values and
             draws together, shape (K, k).
         posterior: That of the draws of all datasets at the same points, shape (K, k).
-        p_values: p-value of the largest difference of the two, shape (k,).
+        p_values: p-value of their largest difference in its standard errors, shape (k,).
     """
 
     prior: Array
@@ -108,12 +115,17 @@ def averaged_posterior(truth: Array, drawn: Array, *, seed: int) -> Averaged:
     cells = np.stack(list(columns), axis=-1)  # how many points are below
     prior, posterior = _heights(cells[:, :1]), _heights(cells[:, 1:])
     pooled = (prior + drawn.shape[1] * posterior) / both.shape[1]
+    spread = np.sqrt(np.maximum(pooled * (1 - pooled), 1e-9))  # tails count as much as the middle
+
+    def far(heights: Array) -> Array:
+        return np.asarray((np.abs(heights - pooled) / spread).max(axis=0))
+
     rng, rows = numpy_stream(seed, "averaged posterior"), np.arange(len(cells))[:, None]
-    seen = np.abs(prior - pooled).max(axis=0) - 1e-12  # equal choices must tie
+    seen = far(prior) * (1 - 1e-9)  # equal choices must tie
     as_far = np.ones(both.shape[2])
     for _ in range(_PERMUTATIONS):
         picks = rng.integers(0, both.shape[1], size=rows.shape)
-        as_far += np.abs(_heights(cells[rows, picks]) - pooled).max(axis=0) >= seen
+        as_far += far(_heights(cells[rows, picks])) >= seen
     return Averaged(prior, posterior, as_far / (_PERMUTATIONS + 1))
 
 
@@ -126,5 +138,4 @@ def _heights(cells: IntArray) -> Array:
 
 
 def _over(top: Array, bottom: Array) -> Array:
-    with np.errstate(invalid="ignore"):
-        return np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
+    return np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
