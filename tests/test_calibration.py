@@ -353,9 +353,9 @@ def test_the_level_is_shared_out_and_spent_once():
     columns = len(verdict.names) * verdict.size
     joint = sum(check.size for check in verdict.joint)
     strata = sum(part.size * len(part.p_values) for part in verdict.strata)
-    np.testing.assert_allclose([columns, joint, strata], [0.05, 0.025, 0.025])
+    np.testing.assert_allclose([columns, joint, strata], [0.07, 0.015, 0.015])
     uncut = calibrate(Conjugate(), Bank(300), draws=50, seed=1, level=0.9, regions=1)
-    assert uncut.size == pytest.approx(0.075 / 2)
+    assert uncut.size == pytest.approx(0.085 / 2)
 
 
 def test_few_datasets_never_earn_praise():
@@ -387,6 +387,15 @@ def test_table_has_one_row_per_parameter(exact):
     assert float(cells[6]) == pytest.approx(exact.r2[1], abs=5e-4)
     assert score.startswith("log score")
     assert sentence == exact.sentence
+
+
+def test_table_is_100_columns_wide_at_most():
+    names = ("rate_of_recovery_of_those_in_hospital", "rate_of_recovery_of_those_at_home")
+    verdict = calibrate(Conjugate(names, ratio=0.5), Bank(300, names), draws=50, seed=1)
+    *table, _, _ = str(verdict).splitlines()
+    assert len([line for line in table if line.startswith("failed ")]) == 6
+    assert max(map(len, table)) <= 100
+    assert table[1].startswith("rate_of_recov")
 
 
 def test_json_round_trip(exact):

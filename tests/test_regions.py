@@ -100,6 +100,15 @@ def test_tarp_knows_no_units():
     np.testing.assert_array_equal(verdicts[0].tarp_ranks, verdicts[1].tarp_ranks)
 
 
+def test_every_dataset_has_a_reference_of_its_own():
+    scale = PriorScale(Normals(NAMES, (1.0, 1.0)), np.random.default_rng(1))
+    truth, drawn = scale.distances(np.zeros((2_000, 2)), np.ones((2_000, 1, 2)))
+    # Squared distances of N(0, I) from its mean: chi-squared with two degrees of freedom.
+    assert truth.mean() == pytest.approx(2, abs=0.2)
+    assert truth.var() == pytest.approx(4, abs=0.9)
+    assert drawn.mean() == pytest.approx(4, abs=0.3)
+
+
 def test_scores_are_normal_under_the_prior_and_finite_outside_its_support():
     class Skewed:
         names = NAMES

@@ -8,9 +8,9 @@ are tested
 - for each column again in strata of the datasets (`strata`), by size, by known context and by
   the place of each parameter in the posterior.
 
-The whole verdict keeps its level: 1 − level is shared out, half to the columns, a quarter to the
-two joint checks, a quarter to the strata (if there are none the columns have it), and within each
-group equally (Bonferroni). So an exact posterior passes as a whole with at least the probability
+The whole verdict keeps its level: 1 − level is shared out, 70 % to the columns, 15 % to the two
+joint checks, 15 % to the strata (if there are none the columns have it), and within each group
+equally (Bonferroni). So an exact posterior passes as a whole with at least the probability
 `level`, however its parts depend.
 
 A pass proves nothing that so many datasets could not have shown, so the verdict says how large a
@@ -39,13 +39,13 @@ from sbi_kit.diagnostics.ranks import sbc_ranks as sbc_ranks
 from sbi_kit.diagnostics.recovery import AVERAGED_DRAWS, Recovery, averaged_posterior
 from sbi_kit.diagnostics.regions import MOST_DRAWS, PriorScale, highest_density, tarp
 from sbi_kit.diagnostics.strata import judge_strata, strata_of
-from sbi_kit.diagnostics.uniformity import TESTS, uniformity
+from sbi_kit.diagnostics.uniformity import CURVE, uniformity
 from sbi_kit.diagnostics.uniformity import Sensitivity as Sensitivity
 from sbi_kit.diagnostics.uniformity import sensitivity as sensitivity
 from sbi_kit.diagnostics.verdict import Verdict as Verdict
 from sbi_kit.seeds import numpy_stream
 
-_COLUMNS, _JOINT, _STRATA = 0.5, 0.25, 0.25  # shares of 1 − level
+_COLUMNS, _JOINT, _STRATA = 0.7, 0.15, 0.15  # shares of 1 − level
 _REGIONS = 3  # parts of the datasets along each parameter, if there are datasets enough
 
 
@@ -69,8 +69,7 @@ def calibrate(
         draws: Draws per dataset, at least 2; those of `sbc_ranks` with the same seed.
         seed: Seed of the draws, the broken ties and the reference points.
         level: Probability that an exact posterior passes the whole verdict, at least. Of 1 − level,
-            half is spent on parameters and quantities, a quarter on the joint checks, a quarter on
-            the strata.
+            70 % is spent on parameters and quantities, 15 % on joint checks, 15 % on strata.
         quantities: Test quantities under their names, judged like parameters: functions of theta
             (m, d) returning (m,), such as `{"R0": lambda theta: theta[:, 0] / theta[:, 1]}`, or a
             `Quantity`, which sees the data too.
@@ -122,8 +121,8 @@ def calibrate(
         seed=seed,
         level=level,
         size=size,
-        band=ecdf_band(b, draws, level=1 - size / TESTS),
-        coverage=coverage(ranks, draws, level=1 - size / TESTS),
+        band=ecdf_band(b, draws, level=1 - CURVE * size),
+        coverage=coverage(ranks, draws, level=1 - CURVE * size),
         tests=uniformity(ranks, draws),
         highest_density=highest_density(dense, few, size=joint),
         tarp=tarp(near, few, size=joint),

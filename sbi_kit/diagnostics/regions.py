@@ -21,7 +21,7 @@ from scipy.special import ndtri
 from sbi_kit.contracts import Array, IntArray, Prior
 from sbi_kit.diagnostics.bands import Band
 from sbi_kit.diagnostics.ranks import ecdf_band, rank_ecdf
-from sbi_kit.diagnostics.uniformity import TESTS, Uniformity, uniformity
+from sbi_kit.diagnostics.uniformity import CURVE, Uniformity, uniformity
 
 MOST_DRAWS = 200  # draws per dataset that are looked at; a density of each would cost too much
 _SCALE = 4096  # prior draws that say what is far
@@ -77,7 +77,7 @@ def _joint_check(
 ) -> JointCheck:
     """`outside` (b,): how many draws the smallest region that holds the truth holds besides."""
     tests = uniformity(ranks[:, None], draws)
-    band = ecdf_band(len(ranks), draws, level=1 - size / TESTS)
+    band = ecdf_band(len(ranks), draws, level=1 - CURVE * size)
     values = rank_ecdf(outside[:, None], draws)[:, 0]
     return JointCheck(name, ranks, draws, band.points, values, band, tests, size)
 

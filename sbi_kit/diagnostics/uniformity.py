@@ -3,8 +3,8 @@
 Ranks r on 0..draws are looked at as two curves (`sbi_kit.diagnostics.ranks`), the ECDF and the
 coverage of central intervals, and through their normal scores a = Φ⁻¹((r + ½) / (draws + 1)), of
 which the mean sees shifts and the mean square sees wrong widths. The curves find an error of any
-form, the two moments are the sharpest for the two errors that posteriors have most often. Each test
-spends a quarter of a column's size (Bonferroni).
+form, the two moments are the sharpest for the two errors that posteriors have most often. Of a
+column's size each moment spends a third, each curve a sixth (Bonferroni).
 
 p-values of the curves are exact. The scores of uniform ranks have known moments, so the p-values of
 their sums come from a normal and from a Pearson III distribution with the right first three
@@ -25,7 +25,7 @@ from sbi_kit.contracts import Array, IntArray
 from sbi_kit.diagnostics.bands import curve_p_values, simultaneous_band
 from sbi_kit.diagnostics.ranks import coverage_heights, coverage_tails, ecdf_steps, rank_ecdf
 
-TESTS = 4  # of each column of ranks; they share its size equally
+CURVE, MOMENT = 1 / 6, 1 / 3  # shares of a column's size that each of two tests spends
 _CELL = 0.04  # width of the cells of ranks in normal scores, for the power
 Numbers: TypeAlias = Any  # a float or an array; scipy's functions take either
 
@@ -53,8 +53,9 @@ class Uniformity:
     @property
     def p_values(self) -> Array:
         """p-value of each column, the four tests together (Bonferroni), shape (k,)."""
-        tests = (self.p_ranks, self.p_coverage, self.p_shift, self.p_width)
-        return np.asarray(np.minimum(1.0, TESTS * np.minimum.reduce(tests)))
+        curves = np.minimum(self.p_ranks, self.p_coverage) / CURVE
+        moments = np.minimum(self.p_shift, self.p_width) / MOMENT
+        return np.minimum(1.0, np.minimum(curves, moments))
 
     def fault(self, i: int) -> str:
         """What the most certain test says of the posterior's column i, in two words."""
@@ -109,15 +110,15 @@ def uniformity(ranks: IntArray, draws: int) -> Uniformity:
 def sensitivity(b: int, draws: int, *, level: float = 0.95) -> Sensitivity:
     """What b datasets can show: errors found with 80 % power by a test of size 1 − level.
 
-    The power is that of a normal posterior and of the best of the four tests, each of which spends
-    a quarter of 1 − level; that they look together adds a little more.
+    The power is that of a normal posterior and of the best of the four tests, each at its share of
+    1 − level; that they look together adds a little more.
 
     Raises:
         BadValue: b < 1, draws < 2 or a level outside (0, 1).
 
     >>> seen = sensitivity(500, 500)
     >>> round(seen.shift, 2), round(seen.narrow, 2), round(seen.wide, 2)
-    (0.15, 0.9, 1.12)
+    (0.15, 0.9, 1.11)
     """
     b, draws = expect_integer("b", b, low=1), expect_integer("draws", draws, low=2)
     return _sensitivity(
@@ -176,16 +177,16 @@ def _scores(draws: int) -> Array:
 
 @lru_cache(maxsize=256)
 def _sensitivity(b: int, draws: int, level: float) -> Sensitivity:
-    each = (1 - level) / TESTS
+    size = 1 - level
     steps, tails = ecdf_steps(draws), coverage_tails(draws)
-    ranks = simultaneous_band(b, (steps / (draws + 1)).tolist(), level=1 - each)
-    central = simultaneous_band(b, (1 - 2 * tails / (draws + 1)).tolist(), level=1 - each)
+    ranks = simultaneous_band(b, (steps / (draws + 1)).tolist(), level=1 - CURVE * size)
+    central = simultaneous_band(b, (1 - 2 * tails / (draws + 1)).tolist(), level=1 - CURVE * size)
     cells = _cells(draws)
     where = np.concatenate([steps, tails, draws + 1 - tails, cells])[:, None]
     # 16 equally likely values of each order statistic of the draws, in right posterior sds.
     order = ndtri(betaincinv(where, draws + 1 - where, (np.arange(16) + 0.5) / 16))
     parts = np.cumsum([len(steps), len(tails), len(tails)])
-    moments = _moment_power(b, draws, cells, each)
+    moments = _moment_power(b, draws, cells, MOMENT * size)
 
     def power(shift: float, ratio: float) -> float:
         law = ndtr(shift + ratio * order).mean(axis=1)  # P(truth < order statistic)
