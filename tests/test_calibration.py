@@ -112,16 +112,16 @@ def test_false_alarms_of_the_verdict(d, sizes):
     banks = (Bank(300, names, seed=seed, scales=scales, sizes=sizes) for seed in range(1_000))
     passed = [calibrate(exact, bank, draws=100, seed=3).passed for bank in banks]
     # The law is an upper bound; Bonferroni leaves some of it unspent.
-    assert 0.02 < 1 - np.mean(passed) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 1_000)
+    assert 0.01 < 1 - np.mean(passed) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 1_000)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("d", [1, 5])
 @pytest.mark.parametrize(
-    "wrong", [{"ratio": 0.8}, {"ratio": 1.2}, {"shift": 0.3}], ids=lambda wrong: str(wrong)
+    "wrong", [{"ratio": 0.8}, {"ratio": 1.2}, {"shift": 0.25}], ids=lambda wrong: str(wrong)
 )
 def test_power_of_the_verdict(d, wrong):
-    # The least numbers: 300 datasets. A shift of .25 sd is seen there in 93 of 100 cases only.
+    # The fewest datasets of which the text speaks; all parameters are wrong.
     names = tuple("abcde"[:d])
     scales = (1.0,) * d
     posterior = Conjugate(names, scales=scales, **wrong)
