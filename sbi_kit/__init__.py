@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sbi_kit.data import Matrix as Matrix
     from sbi_kit.data import Series as Series
     from sbi_kit.data import Vector as Vector
+    from sbi_kit.diagnostics.calibration import Quantity as Quantity
     from sbi_kit.diagnostics.calibration import Verdict as Verdict
     from sbi_kit.diagnostics.calibration import calibrate as calibrate
     from sbi_kit.fitting import fit as fit
@@ -57,7 +58,7 @@ _ROOMS = {
     "online": "fit_online",
     "neural": "NeuralPosterior load",
     "contracts": "Posterior DataGenerator",
-    "diagnostics.calibration": "calibrate Verdict",
+    "diagnostics.calibration": "calibrate Quantity Verdict",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
 

@@ -25,7 +25,9 @@ FLOORS = {
     ),
     METHODS: "neural learning fitting online",
     JUDGES: (
-        "diagnostics diagnostics.bands diagnostics.ranks diagnostics.calibration testing "
+        "diagnostics diagnostics.bands diagnostics.ranks diagnostics.uniformity "
+        "diagnostics.quantities diagnostics.regions diagnostics.strata diagnostics.recovery "
+        "diagnostics.verdict diagnostics.calibration testing "
         "testing.forms testing.generators testing.priors testing.randomness testing.simulators "
         "testing.streams"
     ),

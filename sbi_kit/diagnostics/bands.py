@@ -59,11 +59,7 @@ class Band:
         It is the probability that b uniform numbers leave a band as narrow as the one this ECDF
         just touches: below 1 − level exactly when the ECDF is outside this band.
         """
-        counts = np.rint(heights * self.b)  # (K, d)
-        low = bdtr(counts, self.b, self.points[:, None])
-        high = bdtr(self.b - counts, self.b, 1 - self.points[:, None])
-        touched = np.minimum(1.0, 2 * np.minimum(low, high).min(axis=0))  # (d,)
-        return np.array([_p_value(self.b, self.points, float(g)) for g in touched])
+        return curve_p_values(self.b, self.points, heights)
 
     def power(self, law: Array) -> float:
         """Probability that b numbers with distribution function `law` (K,) at the points leave."""
@@ -91,6 +87,15 @@ def simultaneous_band(b: int, points: Sequence[float], *, level: float = 0.95) -
     return _band(
         b, tuple(points), expect_number("level", level, low=0.0, high=1 - 1e-9, open_low=True)
     )
+
+
+def curve_p_values(b: int, points: Array, heights: Array) -> Array:
+    """p-values (d,) of d ECDFs of b uniform numbers, heights (K, d) at points (K,)."""
+    counts = np.rint(heights * b)  # (K, d)
+    low = bdtr(counts, b, points[:, None])
+    high = bdtr(b - counts, b, 1 - points[:, None])
+    touched = np.minimum(1.0, 2 * np.minimum(low, high).min(axis=0))  # (d,)
+    return np.array([_p_value(b, points, float(g)) for g in touched])
 
 
 @lru_cache(maxsize=64)

@@ -1,190 +1,87 @@
 """Is a posterior calibrated? A verdict from held-out simulations.
 
-The ranks of the true parameters (`sbi_kit.diagnostics.ranks`) give each parameter two curves, the
-ECDF of the ranks and the coverage of central intervals; it passes if both are inside their
-simultaneous bands. The 2 d tests share 1 − level equally (Bonferroni), so an exact posterior of d
-parameters passes as a whole with probability `level` or a little more, however they depend
-(measured for a level of 95 % and one parameter: 95.5 %).
+The ranks of true values among posterior draws (`ranks`) are uniform for an exact posterior. They
+are tested
+
+- for each column, that is, parameter or test quantity (`quantities`), by four tests (`uniformity`);
+- for all parameters together, in highest-density and in TARP regions (`regions`);
+- for each column again in strata of the datasets (`strata`), by size, by known context and by
+  the place of each parameter in the posterior.
+
+The whole verdict keeps its level: 1 − level is shared out, 70 % to the columns, 15 % to the two
+joint checks, 15 % to the strata (if there are none the columns have it), and within each group
+equally (Bonferroni). So an exact posterior passes as a whole with at least the probability
+`level`, however its parts depend.
 
 A pass proves nothing that so many datasets could not have shown, so the verdict says how large a
-shift or a wrong width would have been seen. Recovery (R², NRMSE) and the log score, the mean of
+shift or a wrong width would have been seen. Recovery (`recovery`) and the log score, the mean of
 log q(theta* | x), tell how sharp the posterior is, by which calibrated posteriors are compared.
 """
 
-import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sbi_kit.checks import BadType, BadValue, expect_array, expect_integer, expect_number
 from sbi_kit.contracts import Array, IntArray, Posterior
 from sbi_kit.data import Datasets
-from sbi_kit.diagnostics.bands import Band
+from sbi_kit.diagnostics.quantities import Quantities, expect_quantities, with_quantities
+from sbi_kit.diagnostics.quantities import Quantity as Quantity
 from sbi_kit.diagnostics.ranks import ENOUGH, HeldOut, break_ties, compare, held_out_draws
 from sbi_kit.diagnostics.ranks import Coverage as Coverage
-from sbi_kit.diagnostics.ranks import Sensitivity as Sensitivity
 from sbi_kit.diagnostics.ranks import coverage as coverage
 from sbi_kit.diagnostics.ranks import ecdf_band as ecdf_band
 from sbi_kit.diagnostics.ranks import rank_ecdf as rank_ecdf
 from sbi_kit.diagnostics.ranks import sbc_ranks as sbc_ranks
-from sbi_kit.diagnostics.ranks import sensitivity as sensitivity
+from sbi_kit.diagnostics.recovery import AVERAGED_DRAWS, Recovery, averaged_posterior
+from sbi_kit.diagnostics.regions import MOST_DRAWS, PriorScale, highest_density, tarp
+from sbi_kit.diagnostics.strata import judge_strata, strata_of
+from sbi_kit.diagnostics.uniformity import CURVE, uniformity
+from sbi_kit.diagnostics.uniformity import Sensitivity as Sensitivity
+from sbi_kit.diagnostics.uniformity import sensitivity as sensitivity
+from sbi_kit.diagnostics.verdict import Verdict as Verdict
+from sbi_kit.seeds import numpy_stream
 
-
-@dataclass(frozen=True, eq=False)
-class Verdict:
-    """What a calibration check found; `print` it for the table and a sentence.
-
-    Attributes:
-        names: The d parameters.
-        ranks: Rank of each true parameter among the draws, shape (b, d).
-        draws: Posterior draws per dataset.
-        seed: Seed of the check.
-        level: Probability that an exact posterior passes for all parameters together.
-        band: Band of the ECDF of the ranks, at its share of the level.
-        coverage: Coverage of central intervals with its band, at its share of the level.
-        p_ranks: p-value of the ECDF of the ranks, shape (d,); uniform for an exact posterior.
-        p_coverage: p-value of the coverage curve, shape (d,).
-        r2: Share of the variance of the true values that posterior means explain, shape (d,).
-        nrmse: RMSE of posterior means over the range of the true values, shape (d,).
-        relative_sd: Mean posterior sd over the sd of the true values, shape (d,).
-        log_score: Mean of log q(theta* | x), in nats; the higher the sharper.
-        log_score_error: Its standard error.
-        sensitivity: The smallest errors that so many datasets show.
-    """
-
-    names: tuple[str, ...]
-    ranks: IntArray
-    draws: int
-    seed: int
-    level: float
-    band: Band
-    coverage: Coverage
-    p_ranks: Array
-    p_coverage: Array
-    r2: Array
-    nrmse: Array
-    relative_sd: Array
-    log_score: float
-    log_score_error: float
-    sensitivity: Sensitivity
-
-    @property
-    def datasets(self) -> int:
-        """Number of held-out simulations that were judged."""
-        return len(self.ranks)
-
-    @property
-    def enough(self) -> bool:
-        """Whether there are datasets enough (100) for a pass to mean something."""
-        return self.datasets >= ENOUGH
-
-    @property
-    def p_values(self) -> Array:
-        """p-value of each parameter, both curves together (Bonferroni), shape (d,)."""
-        return np.asarray(np.minimum(1.0, 2 * np.minimum(self.p_ranks, self.p_coverage)))
-
-    @property
-    def passed_by_parameter(self) -> dict[str, bool]:
-        """Whether both curves of each parameter are inside their bands."""
-        inside = self.band.holds(rank_ecdf(self.ranks, self.draws))
-        inside &= self.coverage.band.holds(self.coverage.values)
-        return dict(zip(self.names, inside.tolist(), strict=True))
-
-    @property
-    def passed(self) -> bool:
-        """Whether all parameters passed; with few datasets (`enough`) this says little."""
-        return all(self.passed_by_parameter.values())
-
-    @property
-    def sentence(self) -> str:
-        """The verdict in words."""
-        seen = _in_words(self.sensitivity)
-        passed = self.passed_by_parameter
-        failed = [self._reason(i) for i, name in enumerate(self.names) if not passed[name]]
-        size = f"{self.datasets} datasets"
-        bands = f"{size}, joint {100 * self.level:g} % bands"
-        if failed:
-            return f"Miscalibrated ({bands}): {'; '.join(failed)}."
-        if not self.enough:
-            return f"Too few datasets for a verdict ({size}; use {ENOUGH} or more): {seen}."
-        return f"No miscalibration found ({bands}): {seen}."
-
-    def _reason(self, i: int) -> str:
-        name = f"{self.names[i]} (p = {self.p_values[i]:.2g})"
-        if self.p_coverage[i] < self.p_ranks[i]:
-            excess = (self.coverage.values[:, i] - self.coverage.levels).mean()
-            return f"intervals of {name} are too {'wide' if excess > 0 else 'narrow'}"
-        low = self.ranks[:, i].mean() < self.draws / 2
-        return f"draws of {name} lie too {'high' if low else 'low'}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """All numbers but the ranks as JSON values, None for those that do not exist."""
-        ok = self.passed_by_parameter
-        columns = {
-            "p_value": self.p_values,
-            "p_ranks": self.p_ranks,
-            "p_coverage": self.p_coverage,
-            "calibration_error": self.coverage.error,
-            "r2": self.r2,
-            "nrmse": self.nrmse,
-            "relative_sd": self.relative_sd,
-        }
-        parameters = {
-            name: {
-                "passed": ok[name],
-                **{key: _json(column[i]) for key, column in columns.items()},
-                "coverage": self.coverage.values[:, i].tolist(),
-            }
-            for i, name in enumerate(self.names)
-        }
-        seen = self.sensitivity
-        return {
-            "passed": self.passed,
-            "verdict": self.sentence,
-            "datasets": self.datasets,
-            "draws": self.draws,
-            "seed": self.seed,
-            "level": self.level,
-            "parameters": parameters,
-            "coverage_levels": self.coverage.levels.tolist(),
-            "log_score": _json(self.log_score),
-            "log_score_error": _json(self.log_score_error),
-            "smallest_seen": {
-                key: _json(getattr(seen, key)) for key in ("shift", "narrow", "wide")
-            },
-        }
-
-    def __str__(self) -> str:
-        width = max(9, *(len(name) for name in self.names))
-        head = "p-value  inside band  cover 50 %  cover 90 %  cal. error     R²"
-        half, most = self.coverage.at(0.5), self.coverage.at(0.9)
-        lines = [f"{'parameter':<{width}}  {head}"]
-        for i, (name, ok) in enumerate(self.passed_by_parameter.items()):
-            lines.append(
-                f"{name:<{width}}  {self.p_values[i]:>7.2g}  {'yes' if ok else 'NO':>11}"
-                f"  {half[i]:>10.3f}  {most[i]:>10.3f}  {self.coverage.error[i]:>10.3f}"
-                f"  {self.r2[i]:>5.3f}"
-            )
-        score = f"log score {self.log_score:.3f} ± {self.log_score_error:.3f} nats"
-        return "\n".join([*lines, score, self.sentence])
+_COLUMNS, _JOINT, _STRATA = 0.7, 0.15, 0.15  # shares of 1 − level
+_REGIONS = 3  # parts of the datasets along each parameter, if there are datasets enough
 
 
 def calibrate(
-    posterior: Posterior, bank: HeldOut, *, draws: int, seed: int, level: float = 0.95
+    posterior: Posterior,
+    bank: HeldOut,
+    *,
+    draws: int,
+    seed: int,
+    level: float = 0.95,
+    quantities: Quantities | None = None,
+    regions: int | None = None,
 ) -> Verdict:
-    """Judge a posterior by held-out simulations: ranks, coverage, recovery, log score.
+    """Judge a posterior by held-out simulations: ranks, coverage, strata, recovery, log score.
+
+    Joint checks look at the first 200 draws of each dataset, whose log densities are evaluated.
 
     Args:
         posterior: Any posterior.
         bank: b usable held-out simulations it was not trained on; 500 are a good number.
         draws: Draws per dataset, at least 2; those of `sbc_ranks` with the same seed.
-        seed: Seed of the draws.
-        level: Probability that an exact posterior passes for all its parameters.
+        seed: Seed of the draws, the broken ties and the reference points.
+        level: Probability that an exact posterior passes the whole verdict, at least. Of 1 − level,
+            70 % is spent on parameters and quantities, 15 % on joint checks, 15 % on strata.
+        quantities: Test quantities under their names, judged like parameters: functions of theta
+            (m, d) returning (m,), such as `{"R0": lambda theta: theta[:, 0] / theta[:, 1]}`, or a
+            `Quantity`, which sees the data too.
+        regions: Parts of the datasets by size, by context and by the place of each parameter; 1
+            stands for none. By default 3, or fewer if each would have fewer than 100 datasets.
 
     Raises:
-        BadValue: As for `sbc_ranks`, or the posterior returns a log density that is NaN.
-        BadType: draws or seed is no integer, or the posterior or the bank is no such thing.
+        BadValue: As for `sbc_ranks`; or the posterior returns a log density that is NaN or inf, a
+            quantity NaN, another shape or the name of a parameter; or there are more regions than
+            pairs of datasets.
+        BadType: draws, seed or regions is no integer, the posterior or the bank is no such thing,
+            or quantities are no mapping of functions.
     """
     if not isinstance(posterior, Posterior):
         advice = "pass what fit or load returned, or any object with these three"
@@ -195,79 +92,132 @@ def calibrate(
         raise BadType("a bank of simulations", type(bank).__name__, advice)
     draws = expect_integer("draws", draws, low=2)
     level = expect_number("level", level, low=0.5, high=0.9999)
-    truth, mean, sd, log_q, parts = [], [], [], [], []
-    for theta, x, drawn in held_out_draws(posterior, bank, draws, seed):
-        parts.append(compare(theta, drawn))
-        truth.append(theta)
-        mean.append(drawn.mean(axis=1))
-        sd.append(drawn.std(axis=1))
-        log_q.append(_log_density(posterior, theta, x))
-    ranks = break_ties(parts, seed)
-    b, d = ranks.shape
-    each = 1 - (1 - level) / d  # a parameter's share of the level
-    half = 1 - (1 - each) / 2  # a curve's share of that
-    band, covered = ecdf_band(b, draws, level=half), coverage(ranks, draws, level=half)
-    score, error = _mean_and_error(np.concatenate(log_q))
-    r2, nrmse, relative_sd = _recovery(*(np.concatenate(part) for part in (truth, mean, sd)))
+    parameters = tuple(bank.prior.names)
+    quantities = expect_quantities(quantities, parameters)
+    regions = _expect_regions(regions, len(bank.usable))
+    scale = PriorScale(bank.prior, numpy_stream(seed, "calibration references"))
+    seen = _joined(
+        [
+            _look(posterior, theta, x, drawn, quantities, scale)
+            for theta, x, drawn in held_out_draws(posterior, bank, draws, seed)
+        ]
+    )
+    ranks = break_ties(seen.below, seen.equal, seed)
+    b, k = ranks.shape
+    parts = strata_of(seen.n, seen.context, seen.places, parameters, regions)
+    size = (1 - level) * (_COLUMNS if parts else _COLUMNS + _STRATA) / k
+    joint, few = (1 - level) * _JOINT / 2, min(draws, MOST_DRAWS)
+    dense, near = (
+        break_ties(below, equal, seed, i)
+        for i, (below, equal) in enumerate(
+            [(seen.sparser, seen.as_dense), (seen.nearer, seen.as_near)]
+        )
+    )
     return Verdict(
-        names=tuple(bank.prior.names),
+        names=(*parameters, *quantities),
+        quantities=tuple(quantities),
         ranks=ranks,
         draws=draws,
         seed=seed,
         level=level,
-        band=band,
-        coverage=covered,
-        p_ranks=band.p_values(rank_ecdf(ranks, draws)),
-        p_coverage=covered.band.p_values(covered.values),
-        r2=r2,
-        nrmse=nrmse,
-        relative_sd=relative_sd,
-        log_score=score,
-        log_score_error=error,
-        sensitivity=sensitivity(b, draws, level=each),
+        size=size,
+        band=ecdf_band(b, draws, level=1 - CURVE * size),
+        coverage=coverage(ranks, draws, level=1 - CURVE * size),
+        tests=uniformity(ranks, draws),
+        highest_density=highest_density(dense, few, size=joint),
+        tarp=tarp(near, few, size=joint),
+        strata=judge_strata(parts, ranks, draws, size=(1 - level) * _STRATA),
+        recovery=Recovery(seen.truth, seen.mean, seen.median, seen.sd),
+        averaged=averaged_posterior(seen.truth, seen.some, seed=seed),
+        n=seen.n,
+        log_q=seen.log_q,
+        sensitivity=sensitivity(b, draws, level=1 - size),
     )
 
 
-def _log_density(posterior: Posterior, theta: Array, x: Datasets) -> Array:
-    """log q(theta | x) of theta (b, d), shape (b,)."""
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What is kept of the draws of some datasets."""
+
+    truth: Array  # (b, k)
+    mean: Array  # (b, k)
+    median: Array  # (b, k)
+    sd: Array  # (b, k)
+    places: Array  # (b, d) mean over draws and truth
+    some: Array  # (b, s, k) a few draws
+    n: IntArray  # (b,)
+    context: Array  # (b, c)
+    log_q: Array  # (b,)
+    below: IntArray  # (b, k) draws below the truth
+    equal: IntArray  # (b, k)
+    sparser: IntArray  # (b,) draws less dense than the truth
+    as_dense: IntArray  # (b,)
+    nearer: IntArray  # (b,) draws nearer to the reference point
+    as_near: IntArray  # (b,)
+
+
+def _look(
+    posterior: Posterior,
+    theta: Array,
+    x: Datasets,
+    drawn: Array,
+    quantities: Quantities,
+    scale: PriorScale,
+) -> _Seen:
+    few = drawn[:, :MOST_DRAWS]
+    log_q = _log_densities(posterior, np.concatenate([theta[:, None], few], axis=1), x)
+    sparser, as_dense = _compare_one(log_q[:, 0], log_q[:, 1:])
+    nearer, as_near = _compare_one(*scale.distances(theta, few))
+    places = (theta + drawn.sum(axis=1)) / (1 + drawn.shape[1])
+    truth, drawn = with_quantities(theta, drawn, x, quantities)
+    below, equal = compare(truth, drawn)
+    with np.errstate(invalid="ignore"):  # infinite quantities have no moments
+        mean, sd, median = drawn.mean(axis=1), drawn.std(axis=1, ddof=1), np.median(drawn, axis=1)
+    return _Seen(
+        truth=truth,
+        mean=mean,
+        median=median,
+        sd=sd,
+        places=places,
+        some=drawn[:, :AVERAGED_DRAWS].copy(),
+        n=x.n,
+        context=x.context,
+        log_q=log_q[:, 0],
+        below=below,
+        equal=equal,
+        sparser=sparser,
+        as_dense=as_dense,
+        nearer=nearer,
+        as_near=as_near,
+    )
+
+
+def _joined(parts: Sequence[_Seen]) -> _Seen:
+    joined: dict[str, NDArray[Any]] = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts])
+        for field in fields(_Seen)
+    }
+    return _Seen(**joined)
+
+
+def _compare_one(truth: Array, drawn: Array) -> tuple[IntArray, IntArray]:
+    """How many of drawn (b, s) lie below truth (b,) and how many equal it, shapes (b,)."""
+    below, equal = compare(truth[:, None], drawn[:, :, None])
+    return below[:, 0], equal[:, 0]
+
+
+def _log_densities(posterior: Posterior, theta: Array, x: Datasets) -> Array:
+    """log q(theta | x) of theta (b, s, d), shape (b, s); in one call, so that equals are equal."""
     fix = "correct the posterior's log_prob method"
-    values = expect_array("log densities", posterior.log_prob(theta, x), (len(theta),), do=fix)
-    bad = np.flatnonzero(np.isnan(values) | (values == np.inf))
+    values = expect_array("log densities", posterior.log_prob(theta, x), theta.shape[:2], do=fix)
+    bad = np.argwhere(np.isnan(values) | (values == np.inf))
     if len(bad):
-        raise BadValue("log densities below inf", f"{values[bad[0]]} at dataset {bad[0]}", fix)
+        row, column = bad[0]
+        raise BadValue("log densities below inf", f"{values[row, column]} at dataset {row}", fix)
     return values
 
 
-def _recovery(truth: Array, mean: Array, sd: Array) -> tuple[Array, Array, Array]:
-    """R² and NRMSE of posterior means and relative posterior sd, NaN where theta is constant."""
-    squared = ((mean - truth) ** 2).mean(axis=0)
-    spread = truth.std(axis=0)
-    return (
-        1 - _over(squared, spread**2),
-        _over(np.sqrt(squared), np.ptp(truth, axis=0)),
-        _over(sd.mean(axis=0), spread),
-    )
-
-
-def _over(top: Array, bottom: Array) -> Array:
-    return np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
-
-
-def _mean_and_error(values: Array) -> tuple[float, float]:
-    if not np.isfinite(values).all():
-        return -math.inf, math.nan
-    return float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values)))
-
-
-def _in_words(seen: Sensitivity) -> str:
-    errors = [f"a shift of {seen.shift:.2f} posterior sd"] if seen.shift < math.inf else []
-    ratios = [f"{ratio:.2f}" for ratio in (seen.narrow, seen.wide) if 0 < ratio < math.inf]
-    if ratios:
-        errors.append(f"an sd {' or '.join(ratios)} times the right one")
-    if not errors:
-        return "so many show no error of any size with 80 % power"
-    return f"so many show, with 80 % power, {' or '.join(errors)}, nothing smaller"
-
-
-def _json(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+def _expect_regions(regions: int | None, b: int) -> int:
+    if regions is None:
+        return max(1, min(_REGIONS, b // ENOUGH))
+    return expect_integer("regions", regions, low=1, high=max(1, b // 2))

@@ -1,4 +1,4 @@
-"""Ranks of true parameters among posterior draws, and what they say at a given size.
+"""Ranks of true parameters among posterior draws, and the two curves that are read off them.
 
 If theta* is drawn from the prior and x from the simulator, theta* is itself a draw of the posterior
 of x, so its rank among `draws` posterior draws is uniform on 0..draws (Talts et al. 2018,
@@ -6,18 +6,16 @@ arXiv:1804.06788), parameter by parameter. Two curves are read off the ranks, bo
 simultaneous bands: their ECDF, which sees shifts best, and the coverage of central intervals, which
 is the ECDF of the ranks folded at their middle and sees wrong widths best. For 500 datasets and a
 posterior 20 % too wide, the ECDF alone has power .97, both together (half the size each) .996.
+`sbi_kit.diagnostics.uniformity` has the tests.
 """
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from scipy.special import betaincinv, ndtr, ndtri
 
-from sbi_kit.checks import BadValue, expect_array, expect_finite, expect_integer, expect_number
+from sbi_kit.checks import BadValue, expect_array, expect_finite, expect_integer
 from sbi_kit.contracts import Array, IntArray, Posterior, Prior
 from sbi_kit.data import Datasets
 from sbi_kit.diagnostics.bands import Band, simultaneous_band
@@ -69,21 +67,6 @@ class Coverage:
         return np.array([np.interp(level, known, [0.0, *column, 1.0]) for column in self.values.T])
 
 
-@dataclass(frozen=True)
-class Sensitivity:
-    """The smallest errors of one parameter that are seen with 80 % power; inf or 0 if none is.
-
-    Attributes:
-        shift: Distance of the posterior from its right place, in right posterior sds.
-        narrow: Largest ratio below 1 of the posterior's sd to the right one.
-        wide: Smallest ratio above 1.
-    """
-
-    shift: float
-    narrow: float
-    wide: float
-
-
 def sbc_ranks(posterior: Posterior, bank: HeldOut, *, draws: int, seed: int) -> IntArray:
     """Rank of each true parameter among posterior draws (Talts et al. 2018, arXiv:1804.06788).
 
@@ -109,7 +92,8 @@ def sbc_ranks(posterior: Posterior, bank: HeldOut, *, draws: int, seed: int) -> 
     parts = [
         compare(theta, drawn) for theta, _, drawn in held_out_draws(posterior, bank, draws, seed)
     ]
-    return break_ties(parts, seed)
+    below, equal = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return break_ties(below, equal, seed)
 
 
 def held_out_draws(
@@ -151,10 +135,9 @@ def compare(theta: Array, drawn: Array) -> tuple[IntArray, IntArray]:
     return np.count_nonzero(drawn < truth, axis=1), np.count_nonzero(drawn == truth, axis=1)
 
 
-def break_ties(parts: Sequence[tuple[IntArray, IntArray]], seed: int) -> IntArray:
-    """Ranks (b, d) from the parts that `compare` counted."""
-    below, equal = (np.concatenate(part) for part in zip(*parts, strict=True))
-    rng = numpy_stream(seed, "calibration ties")
+def break_ties(below: IntArray, equal: IntArray, seed: int, *of: int) -> IntArray:
+    """Ranks (b, d) from what `compare` counted; `of` tells the streams of several ranks apart."""
+    rng = numpy_stream(seed, "calibration ties", *of)
     return np.asarray(below + rng.integers(0, equal, endpoint=True), dtype=np.int64)
 
 
@@ -168,13 +151,13 @@ def ecdf_band(b: int, draws: int, *, level: float = 0.95) -> Band:
     >>> [round(float(v[49]), 3) for v in (band.points, band.lower, band.upper)]
     [0.5, 0.395, 0.605]
     """
-    steps = _steps(expect_integer("draws", draws, low=1))
+    steps = ecdf_steps(expect_integer("draws", draws, low=1))
     return simultaneous_band(b, (steps / (draws + 1)).tolist(), level=level)
 
 
 def rank_ecdf(ranks: IntArray, draws: int) -> Array:
     """Heights of the ECDF of ranks (b, d) at the points of `ecdf_band`, shape (K, d)."""
-    return np.asarray((ranks < _steps(draws)[:, None, None]).mean(axis=1))
+    return np.asarray((ranks < ecdf_steps(draws)[:, None, None]).mean(axis=1))
 
 
 def coverage(ranks: IntArray, draws: int, *, level: float = 0.95) -> Coverage:
@@ -187,73 +170,25 @@ def coverage(ranks: IntArray, draws: int, *, level: float = 0.95) -> Coverage:
     >>> [round(float(perfect.at(level)[0]), 3) for level in (0.5, 0.9)]
     [0.5, 0.9]
     """
-    tails = _tails(expect_integer("draws", draws, low=2))
+    tails = coverage_tails(expect_integer("draws", draws, low=2))
     levels = 1 - 2 * tails / (draws + 1)
-    folded = np.minimum(ranks, draws - ranks)
-    values = np.asarray((folded >= tails[:, None, None]).mean(axis=1))
     band = simultaneous_band(len(ranks), levels.tolist(), level=level)
-    return Coverage(levels=levels, values=values, band=band)
+    return Coverage(levels=levels, values=coverage_heights(ranks, draws), band=band)
 
 
-def sensitivity(b: int, draws: int, *, level: float = 0.95) -> Sensitivity:
-    """What b datasets can show: errors found with 80 % power by a test of size 1 − level.
-
-    The power is exact for a normal posterior and for the better of the two curves, each of which
-    spends half of 1 − level; that they look together adds a little more.
-
-    Raises:
-        BadValue: b < 1, draws < 2 or a level outside (0, 1).
-
-    >>> seen = sensitivity(500, 500)
-    >>> round(seen.shift, 2), round(seen.narrow, 2), round(seen.wide, 2)
-    (0.16, 0.89, 1.13)
-    """
-    b, draws = expect_integer("b", b, low=1), expect_integer("draws", draws, low=2)
-    return _sensitivity(
-        b, draws, expect_number("level", level, low=0.0, high=1 - 1e-9, open_low=True)
-    )
+def coverage_heights(ranks: IntArray, draws: int) -> Array:
+    """Shares (K, d) of ranks (b, d) in the central intervals of `coverage`."""
+    folded = np.minimum(ranks, draws - ranks)
+    return np.asarray((folded >= coverage_tails(draws)[:, None, None]).mean(axis=1))
 
 
-def _steps(draws: int) -> IntArray:
+def ecdf_steps(draws: int) -> IntArray:
     """The ranks t at which P(rank < t) = t / (draws + 1) is nearest to 1..99 %."""
     steps = np.rint(_PERCENTS * (draws + 1)).astype(np.int64)
     return np.unique(steps.clip(1, draws))
 
 
-def _tails(draws: int) -> IntArray:
+def coverage_tails(draws: int) -> IntArray:
     """Ranks cut off at either end for the central intervals of 1..99 %, widest interval last."""
     tails = np.rint((1 - _PERCENTS) / 2 * (draws + 1)).astype(np.int64)
     return np.unique(tails.clip(1, draws // 2))[::-1]
-
-
-@lru_cache(maxsize=64)
-def _sensitivity(b: int, draws: int, level: float) -> Sensitivity:
-    half = 1 - (1 - level) / 2
-    steps, tails = _steps(draws), _tails(draws)
-    ranks = simultaneous_band(b, (steps / (draws + 1)).tolist(), level=half)
-    central = simultaneous_band(b, (1 - 2 * tails / (draws + 1)).tolist(), level=half)
-    # 16 equally likely values of each order statistic of the draws, in right posterior sds.
-    where = np.concatenate([steps, tails, draws + 1 - tails])[:, None]
-    order = ndtri(betaincinv(where, draws + 1 - where, (np.arange(16) + 0.5) / 16))
-
-    def power(shift: float, ratio: float) -> float:
-        law = ndtr(shift + ratio * order).mean(axis=1)  # P(truth < order statistic)
-        law, low, high = np.split(law, [len(steps), len(steps) + len(tails)])
-        return max(ranks.power(law), central.power(high - low))
-
-    return Sensitivity(
-        shift=_seen(lambda size: power(size, 1.0), 10.0),
-        narrow=math.exp(-_seen(lambda size: power(0.0, math.exp(-size)), 5.0)),
-        wide=math.exp(_seen(lambda size: power(0.0, math.exp(size)), 5.0)),
-    )
-
-
-def _seen(power: Callable[[float], float], largest: float) -> float:
-    """The size of error whose power is 80 %, to .1 %; inf if `largest` has less."""
-    if power(largest) < 0.8:
-        return math.inf
-    low, high = 0.0, largest
-    while high - low > 1e-3 * high:
-        middle = (low + high) / 2
-        low, high = (low, middle) if power(middle) >= 0.8 else (middle, high)
-    return high
