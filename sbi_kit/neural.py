@@ -152,24 +152,28 @@ class NeuralPosterior:
             x: One dataset or several, in any form that `sample` accepts.
             draws: Draws per dataset.
             seed: Seed of all draws.
-            predictive: How many of the draws to replicate data from; 0 replicates none.
+            predictive: How many of the draws, and of draws of the prior, to replicate data from; 0
+                replicates none.
             model: The simulator to replicate with; None takes the one it was trained with.
             context: As for `sample`; data are replicated with the same.
 
         Returns:
             `arviz.InferenceData` or, with ArviZ 1.x, `xarray.DataTree`: groups posterior, prior,
-            observed_data, posterior_predictive, sample_stats (log_q) and constant_data.
+            observed_data, constant_data (n, context), posterior_predictive, prior_predictive and
+            sample_stats (log_q; the misspecification score of each dataset and its p-value).
 
         Raises:
             BadValue, BadType: As for `sample`, or the model has other parameters or data.
 
         Warns:
-            UserWarning: As for `sample`; or the simulator is not installed here, so that
-                posterior_predictive is left out.
+            UserWarning: As for `sample`; or the simulator is not installed here, or fails for draws
+                of the prior, so that groups are left out.
         """
         observed = read(x, self.data, context)
+        summaries = self.encoder.summarise(observed)
         if not isinstance(x, Datasets):
-            self._screen(observed, self.encoder.summarise(observed), stacklevel=3)
+            self._screen(observed, summaries, stacklevel=3)
+        unlike = self.familiarity.score(summaries.numpy())
         if model is None and expect_integer("predictive", predictive, low=0):
             model = self._find_model()
         elif model is not None:
@@ -182,6 +186,10 @@ class NeuralPosterior:
             draws=draws,
             predictive=predictive,
             seed=seed,
+            scores={
+                "misspecification": unlike,
+                "misspecification_p": self.familiarity.p_value(unlike),
+            },
             attributes={"simulator": self.simulator["name"]},
         )
 
@@ -293,7 +301,7 @@ class NeuralPosterior:
             return rebuild(self.simulator, self.prior)
         warnings.warn(
             f"The simulator {self.simulator['name']!r} of this posterior is not installed here, or "
-            "differs; posterior_predictive is left out, so pass model= to replicate data.",
+            "differs; replicated data are left out, so pass model= to have them.",
             UserWarning,
             stacklevel=3,
         )

@@ -379,6 +379,7 @@ FULL = {
     "observed_data",
     "constant_data",
     "posterior_predictive",
+    "prior_predictive",
 }
 
 
@@ -406,7 +407,7 @@ def test_infer_gathers_everything_by_name(sets):
 
 def test_infer_repeats_itself_by_seed(series):
     one, two, other = (series.infer(data_of("series", 1), draws=9, seed=s) for s in (3, 3, 4))
-    for group in ("posterior", "prior", "posterior_predictive"):
+    for group in ("posterior", "prior", "posterior_predictive", "prior_predictive"):
         assert one[group].equals(two[group])
         assert not one[group].equals(other[group])
 
@@ -414,7 +415,7 @@ def test_infer_repeats_itself_by_seed(series):
 def test_no_prediction_and_more_than_there_are_draws(series):
     x = data_of("series", 1)
     idata = series.infer(x, draws=9, seed=3, predictive=0)
-    assert groups_of(idata) == FULL - {"posterior_predictive"}
+    assert groups_of(idata) == FULL - {"posterior_predictive", "prior_predictive"}
     idata = series.infer(x, draws=9, seed=3, predictive=100)
     assert idata["posterior_predictive"].sizes["draw"] == 9
     with pytest.raises(BadValue, match="Expected predictive as an integer >= 0; got -1"):
@@ -460,7 +461,7 @@ def test_a_simulator_that_is_not_here_is_missed_aloud(series, tmp_path, monkeypa
     (text,) = told(lambda: loaded.infer(x, draws=5, seed=1))
     assert text == (
         "The simulator 'series' of this posterior is not installed here, or differs; "
-        "posterior_predictive is left out, so pass model= to replicate data."
+        "replicated data are left out, so pass model= to have them."
     )
     idata = loaded.infer(x, draws=5, seed=1, model=series.model)
     assert groups_of(idata) == FULL
