@@ -24,7 +24,8 @@ FLOORS = {
     ),
     METHODS: "neural learning fitting online",
     JUDGES: (
-        "diagnostics diagnostics.bands diagnostics.ranks diagnostics.calibration testing "
+        "diagnostics diagnostics.bands diagnostics.ranks diagnostics.calibration "
+        "diagnostics.discrepancies diagnostics.predictive testing "
         "testing.forms testing.generators testing.priors testing.randomness testing.simulators "
         "testing.streams"
     ),
