@@ -20,7 +20,7 @@ FLOORS = {
         "summary summary.gated summary.ragged summary.identity summary.deep_set summary.two_way "
         "summary.moments summary.set_transformer summary.windows summary.cells summary.recurrent "
         "summary.convolution summary.standardize spline spline_kernels flow network mixture "
-        "encoder batches familiarity train checkpoint posterior_file inference"
+        "encoder batches familiarity train checkpoint posterior_file certificate inference"
     ),
     METHODS: "neural learning fitting online",
     JUDGES: (

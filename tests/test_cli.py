@@ -105,7 +105,7 @@ PROJECT = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").rea
 OWN = PROJECT["entry-points"]["sbi_kit.simulators"]
 NAMES = ", ".join(sorted([*POINTS, *OWN]))
 SMALL = ("--simulations", "300", "--steps", "250")
-FILES = ["posterior.json", "weights.safetensors"]
+FILES = ["certificate.json", "posterior.json", "weights.safetensors"]
 ROUGH = "300 simulations give a rough posterior"
 
 
@@ -667,11 +667,12 @@ def test_fit_stopped_while_checking_goes_on(run, monkeypatch, tmp_path):
         assert run(*command).code == 143
     folder = tmp_path / "o"
     there = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    assert sorted(there) == ["checkpoint.safetensors", *FILES]
+    assert sorted(there) == ["checkpoint.safetensors", *FILES[1:]]
     assert len(Bank.open(folder / ".bank")) == 100
     assert run(*command).code == 0
     del there["checkpoint.safetensors"]
-    assert files(folder) == there
+    assert files(folder).items() >= there.items()
+    assert sorted(files(folder)) == FILES
 
 
 def test_another_run_does_not_take_the_checkpoint_that_is_there(run, monkeypatch, tmp_path):
@@ -722,6 +723,8 @@ def test_sample_packaged_gives_the_inference_of_the_same_call_in_python(run, tra
     np.testing.assert_allclose(found, exact, atol=0.006)
     assert result.stdout.splitlines()[0].split() == ["parameter", "mean", "sd", "2.5%", "97.5%"]
     assert "\n4,000 draws are in f.nc after " in result.stdout
+    assert f"\n{load(trained.path).certificate}\n" in result.stdout
+    assert idata["posterior"].attrs["calibration"] == str(load(trained.path).certificate)
 
 
 def test_the_table_of_fit_is_that_of_sample(run, trained):
@@ -803,6 +806,26 @@ def test_check_writes_the_verdict_of_the_same_call_in_python(run, trained, tmp_p
         json.dumps(verdict.to_dict())
     )
     assert run(*command, "--json", "v.json").code == 0
+    certificate = load(trained.path).certificate
+    assert (certificate.datasets, certificate.draws, certificate.seed) == (120, 90, 5)
+    assert certificate.sentence == verdict.sentence
+
+
+def test_sample_says_what_was_never_checked_or_is_checked_no_more(run, trained, tmp_path):
+    load(trained.path).save("copy")
+    (tmp_path / "copy" / "certificate.json").unlink()
+    command = ("sample", "copy", "--observed", "packaged", "--draws", 50, "--out")
+    never = "\nNever checked: run sbi-kit check copy.\n"
+    result = run(*command, "a.nc")
+    assert never in result.stdout
+    assert result.stderr == ""
+    (tmp_path / "copy" / "certificate.json").write_text("{}")
+    result = run(*command, "b.nc")
+    assert never in result.stdout
+    assert result.stderr == (
+        "Expected copy/certificate.json as sbi_kit wrote it; got contents that do not fit their "
+        "digest; run sbi-kit check copy to judge the posterior again.\n"
+    )
 
 
 def test_check_exits_with_0_whatever_the_verdict(run, trained, tmp_path):
@@ -814,6 +837,8 @@ def test_check_exits_with_0_whatever_the_verdict(run, trained, tmp_path):
     assert result.code == 0
     assert "Miscalibrated (500 datasets" in result.stdout
     assert json.loads((tmp_path / "v.json").read_text())["passed"] is False
+    shown = run("sample", "wrong", "--observed", "packaged", "--out", "f.nc", "--draws", 50).stdout
+    assert f"\nChecked {load('wrong').certificate.date}: MISCALIBRATED (500 datasets" in shown
 
 
 def test_check_needs_the_very_simulator(run, trained, tmp_path, monkeypatch):
