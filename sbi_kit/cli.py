@@ -298,9 +298,10 @@ def check(
 ) -> None:
     """Judge the posterior in DIR by simulations it was not trained on.
 
-    The verdict is kept in DIR/certificate.json and shown whenever the posterior is used. The exit
-    code is 0 whatever it says; the file of --json, which is replaced if it is there, has it as
-    "passed".
+    The verdict is kept in DIR/certificate.json and shown whenever the posterior is used.
+
+    The exit code is 0 whatever the verdict; the file of --json, which is replaced if it is there,
+    has it as "passed".
     """
     from sbi_kit import stages
     from sbi_kit.certificate import certify

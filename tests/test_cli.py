@@ -517,7 +517,14 @@ def test_fit_gives_the_posterior_of_the_same_calls_in_python(trained, tmp_path, 
     with pytest.warns(UserWarning, match=ROUGH):
         posterior = fit(bank, seed=0, steps=250)
     posterior.save(tmp_path / "here")
-    assert files(tmp_path / "here") == files(trained.path)
+    assert files(tmp_path / "here").items() < files(trained.path).items()
+    verdict = calibrate(posterior, fresh(500, seed=0), draws=500, seed=0)
+    assert load(trained.path).certificate.sentence == verdict.sentence
+
+
+def fresh(rows, seed):
+    """The simulations that a check of that seed judges by."""
+    return simulate(load_simulator("location"), rows, seed=torch_seed(seed, "check"))
 
 
 def test_fit_ends_with_table_verdict_times_and_path(trained):
@@ -796,17 +803,17 @@ def test_sample_warns_in_coloured_sentences(run, lab, tmp_path):
 
 
 def test_check_writes_the_verdict_of_the_same_call_in_python(run, trained, tmp_path):
-    command = ("check", trained.path, "--datasets", 120, "--draws", 90, "--seed", 5)
+    load(trained.path).save("copy")
+    command = ("check", "copy", "--datasets", 120, "--draws", 90, "--seed", 5)
     result = run(*command, "--json", "v.json")
     assert result.code == 0
-    fresh = simulate(load_simulator("location"), 120, seed=torch_seed(5, "check"))
-    verdict = calibrate(load(trained.path), fresh, draws=90, seed=5)
+    verdict = calibrate(load(trained.path), fresh(120, seed=5), draws=90, seed=5)
     assert result.stdout == f"{verdict}\n"
     assert json.loads((tmp_path / "v.json").read_text()) == json.loads(
         json.dumps(verdict.to_dict())
     )
     assert run(*command, "--json", "v.json").code == 0
-    certificate = load(trained.path).certificate
+    certificate = load("copy").certificate
     assert (certificate.datasets, certificate.draws, certificate.seed) == (120, 90, 5)
     assert certificate.sentence == verdict.sentence
 

@@ -221,6 +221,8 @@ def test_what_is_undefined_has_no_p_value():
     whole, holes = (compare(x, values, SET) for values in (replicated, failed))
     np.testing.assert_array_equal(whole.p_values, holes.p_values)
     assert (holes.undefined == 2).all()
+    wild = compare(x, replicated, SET, discrepancies={"wild": lambda _: math.inf})
+    assert np.isnan([wild.observed.item(), wild.p_values.item()]).all()
     nothing = compare(x, np.full((1, 4, 2, 1), np.nan), SET)
     assert nothing.sentence.startswith("Nothing could be compared")
 
