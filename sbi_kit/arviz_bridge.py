@@ -22,7 +22,7 @@ import numpy as np
 
 from sbi_kit.checks import BadValue, expect_array, expect_number
 from sbi_kit.contracts import Array, IntArray
-from sbi_kit.data import Datasets
+from sbi_kit.data import AnyLayout, Datasets, Matrix, Vector
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 InferenceData: TypeAlias = Any  # arviz.InferenceData or xarray.DataTree
 _OVERHEAD = 2**20  # bytes of a file beside its arrays
 _DIMS = ("chain", "draw", "dataset", "observation")
+_FIT, _CHECK = "pass arrays of one inference", "pass arrays of one check"
+_CELLS = "x"  # the one variable of a `Matrix`
 _ONE_CHAIN = "independent draws of an amortized posterior: one chain; R-hat and ESS say nothing"
+_HELD_OUT = "each draw is a held-out simulation: parameters of the prior, data, their posterior"
 
 
 def load_arviz() -> Any:
@@ -52,71 +55,120 @@ def inference_data(
     draws: Array,
     log_q: Array,
     prior: Array,
-    columns: Sequence[str],
+    layout: AnyLayout,
     observed: Datasets,
-    predictive: Array | None,
-    predictive_draws: IntArray | None,
-    vector: bool,
+    predictive: Array | None = None,
+    prior_predictive: Array | None = None,
+    predictive_draws: IntArray | None = None,
+    scores: Mapping[str, Array] | None = None,
     constants: Mapping[str, Array] | None = None,
     attributes: Mapping[str, str] | None = None,
 ) -> InferenceData:
     """Gather an inference for ArviZ.
 
     Dims are (chain, draw), then dataset if there are several, then observation for data; ragged
-    data are padded with NaN.
+    data are padded with NaN. Columns are variables, but for a `Matrix`, whose cells are the one
+    variable `x` with the dims observation and column.
 
     Args:
         names: The d parameters.
         draws: Posterior draws, shape (b, s, d).
         log_q: Their log density under the posterior, shape (b, s).
         prior: Draws of the prior, shape (p, d).
-        columns: The measured quantities.
+        layout: What one dataset looks like; a `Vector` has no observation dim.
         observed: The b observed datasets.
         predictive: Data simulated from k of the draws, shape (b, k, n, columns), n that of
             `observed.values`; what lies beyond a dataset's own n is ignored.
-        predictive_draws: Indices of those k draws, which become the coordinate `draw`; None stands
-            for the first k.
-        vector: Whether a dataset is one row of features, so that there is no observation dim.
+        prior_predictive: The same from k draws of the prior.
+        predictive_draws: Indices of those k draws, of posterior and prior alike, which become the
+            coordinate `draw`; None stands for the first k.
+        scores: More of `sample_stats`, one number per dataset each, shapes (b,); they have no
+            dims chain and draw.
         constants: More of `constant_data`, one entry per dataset each, shapes (b, ...).
         attributes: What else every group should be marked with, such as the seed.
 
     Returns:
         `arviz.InferenceData` (0.x) or `xarray.DataTree` (1.x) with the groups posterior, prior,
-        sample_stats (log_q), observed_data, constant_data (n) and posterior_predictive.
+        sample_stats (log_q), observed_data, constant_data (n), posterior_predictive and
+        prior_predictive, the last two if there are any.
 
     Raises:
         BadValue: A shape does not fit the others, or a name is that of a dim or holds a slash.
     """
-    import xarray as xr
-
-    _expect_names(names, columns, tuple(constants or ()))
-    b, d, k = len(observed), len(names), len(columns)
-    fit = "pass arrays of one inference"
-    draws = expect_array("draws", draws, (b, "draws", d), do=fit)
-    s, n = draws.shape[1], observed.values.shape[1]
-    log_q = expect_array("log_q", log_q, (b, s), do=fit)
-    prior = expect_array("prior", prior, ("draws", d), do=fit)
-    padded = np.where(observed.mask[:, :, None], observed.values, np.nan)
+    variables = (_CELLS,) if isinstance(layout, Matrix) else layout.columns
+    _expect_names(names, variables, tuple(scores or ()), tuple(constants or ()))
+    b, d = len(observed), len(names)
+    draws = expect_array("draws", draws, (b, "draws", d), do=_FIT)
+    s = draws.shape[1]
+    log_q = expect_array("log_q", log_q, (b, s), do=_FIT)
+    prior = expect_array("prior", prior, ("draws", d), do=_FIT)
+    densities = _sampled(("log_q",), log_q[:, :, None], np.arange(s), ())
     groups = {
         "posterior": _sampled(names, draws, np.arange(s), ()),
-        "prior": _dataset(dict(zip(names, prior.T[:, None], strict=True)), ("chain", "draw")),
-        "sample_stats": _sampled(("log_q",), log_q[:, :, None], np.arange(s), ()),
-        "observed_data": _data(columns, padded, vector),
-        "constant_data": _constants({"n": observed.n, **(constants or {})}, b),
+        "prior": _sampled(names, prior[None], np.arange(len(prior)), ()),
+        "sample_stats": densities.merge(_each("score", scores or {}, b)),
+        "observed_data": _observed(layout, observed),
+        "constant_data": _each("constant", {"n": observed.n, **(constants or {})}, b),
     }
-    if predictive is not None:
-        used = np.arange(predictive.shape[1]) if predictive_draws is None else predictive_draws
-        shape = (b, len(used), n, k)
-        predictive = expect_array("predictive", predictive, shape, do=fit)
-        predictive = np.where(observed.mask[:, None, :, None], predictive, np.nan)
-        rows = predictive[:, :, 0] if vector else predictive
-        inner = () if vector else ("observation",)
-        groups["posterior_predictive"] = _sampled(columns, rows, used, inner)
-    marks = {"inference_library": "sbi_kit", "inference_library_version": _version()}
-    marks |= {"sampling": _ONE_CHAIN} | dict(attributes or {})
-    return _hand_over(
-        xr.DataTree.from_dict({name: group.assign_attrs(marks) for name, group in groups.items()})
-    )
+    data = {"posterior_predictive": predictive, "prior_predictive": prior_predictive}
+    for name, values in data.items():
+        if values is not None:
+            used = np.arange(values.shape[1]) if predictive_draws is None else predictive_draws
+            groups[name] = _replicated(name, layout, observed, values, used)
+    return _hand_over(_tree(groups, {"sampling": _ONE_CHAIN, **(attributes or {})}))
+
+
+def calibration_data(
+    *,
+    names: Sequence[str],
+    truth: Array,
+    ranks: IntArray,
+    draws: int,
+    log_q: Array,
+    n: IntArray,
+    estimates: Mapping[str, Array],
+    attributes: Mapping[str, str] | None = None,
+) -> InferenceData:
+    """Gather a calibration check for ArviZ, whose draws are here the b held-out simulations.
+
+    Args:
+        names: The d parameters and other judged quantities.
+        truth: Their true values, which are draws of the prior, shape (b, d).
+        ranks: Rank of each among the posterior draws, in 0..draws, shape (b, d).
+        draws: Posterior draws per simulation.
+        log_q: Log density of the true parameters under the posterior, shape (b,).
+        n: Observations of each simulation, shape (b,).
+        estimates: What else the posterior says of each quantity by name, such as mean and sd,
+            shapes (b, d).
+        attributes: What every group should be marked with, such as the verdict.
+
+    Returns:
+        `arviz.InferenceData` (0.x) or `xarray.DataTree` (1.x) with the groups prior (the truth, a
+        variable per quantity), prior_sbc (the ranks as numbers in (0, 1), uniform if calibrated,
+        as `arviz.plot_ecdf_pit` expects them), sample_stats_prior (log_q, n), and recovery (rank
+        and estimates, with a dim parameter).
+
+    Raises:
+        BadValue: A shape does not fit the others, or a name is that of a dim or holds a slash.
+    """
+    _expect_names(names, tuple(estimates))
+    d = len(names)
+    truth = expect_array("truth", truth, ("b", d), do=_CHECK)
+    b = len(truth)
+    tables = {"rank": ranks, **estimates}
+    tables = {k: expect_array(k, table, (b, d), do=_CHECK)[None] for k, table in tables.items()}
+    stats = {"log_q": log_q, "n": n}
+    stats = {k: expect_array(k, stat, (b,), do=_CHECK)[None] for k, stat in stats.items()}
+    uniform = np.asarray((tables["rank"] + 0.5) / (draws + 1), dtype=np.float64)
+    dims, each = ("chain", "draw"), np.arange(b)
+    groups = {
+        "prior": _sampled(names, truth[None], each, ()),
+        "prior_sbc": _sampled(names, uniform, each, ()),
+        "sample_stats_prior": _dataset(stats, dims),
+        "recovery": _dataset(tables, (*dims, "parameter")).assign_coords(parameter=list(names)),
+    }
+    marks = {"sampling": _HELD_OUT, "posterior_draws": str(draws), **(attributes or {})}
+    return _hand_over(_tree(groups, marks))
 
 
 def summary_table(
@@ -176,7 +228,7 @@ def read_netcdf(path: str | Path) -> InferenceData:
 
     Raises:
         FileNotFoundError: There is no such file.
-        BadValue: It is no netCDF file, or one without a posterior.
+        BadValue: It is no netCDF file, or one with neither a posterior nor a calibration check.
     """
     import xarray as xr
 
@@ -188,9 +240,18 @@ def read_netcdf(path: str | Path) -> InferenceData:
     except (OSError, ValueError) as error:
         got = f"{path}, which cannot be read ({type(error).__name__})"
         raise BadValue("a netCDF file", got, "pass a file that write_netcdf wrote") from error
-    if "posterior" not in tree.children:
-        raise BadValue("a netCDF file with a posterior", str(path), "pass one of write_netcdf")
+    if not {"posterior", "prior_sbc"} & set(tree.children):
+        wanted = "a netCDF file with a posterior or a calibration check"
+        raise BadValue(wanted, str(path), "pass one of write_netcdf")
     return _hand_over(tree)
+
+
+def _tree(groups: Mapping[str, "xr.Dataset"], marks: Mapping[str, str]) -> "xr.DataTree":
+    """Groups as one tree, each marked with what made it."""
+    import xarray as xr
+
+    made = {"inference_library": "sbi_kit", "inference_library_version": _version()} | dict(marks)
+    return xr.DataTree.from_dict({k: group.assign_attrs(made) for k, group in groups.items()})
 
 
 def _hand_over(tree: "xr.DataTree") -> InferenceData:
@@ -210,17 +271,42 @@ def _sampled(
     return _dataset(dict(zip(names, by_name, strict=True)), dims).assign_coords(draw=draw)
 
 
-def _data(columns: Sequence[str], values: Array, vector: bool) -> "xr.Dataset":
-    """Values (b, n, columns) as variables ([dataset][, observation])."""
-    rows, inner = (values[:, 0], ()) if vector else (values, ("observation",))
-    dims: tuple[str, ...] = ("dataset", *inner)
-    if len(values) == 1:
-        rows, dims = rows[0], inner
-    by_name = np.moveaxis(rows, -1, 0)
-    return _dataset(dict(zip(columns, by_name, strict=True)), dims)
+def _replicated(
+    name: str, layout: AnyLayout, observed: Datasets, values: Array, draw: IntArray
+) -> "xr.Dataset":
+    """Values (b, k, n, columns) as variables (chain, draw[, dataset], ...), NaN beyond each n."""
+    b, n, columns = observed.values.shape
+    values = expect_array(name, values, (b, len(draw), n, columns), do=_FIT)
+    values = np.where(observed.mask[:, None, :, None], values, np.nan)
+    variables, values, inner = _arranged(layout, values)
+    return _with_columns(layout, _sampled(variables, values, draw, inner))
 
 
-def _constants(entries: Mapping[str, Array | IntArray], b: int) -> "xr.Dataset":
+def _observed(layout: AnyLayout, x: Datasets) -> "xr.Dataset":
+    """The data as variables ([dataset][, observation][, column]), NaN beyond each n."""
+    values = np.where(x.mask[:, :, None], x.values, np.nan)
+    variables, values, inner = _arranged(layout, values)
+    by_name, dims = np.moveaxis(values, -1, 0), ("dataset", *inner)
+    if len(x) == 1:
+        by_name, dims = by_name[:, 0], inner
+    group = _dataset(dict(zip(variables, by_name, strict=True)), dims)
+    return _with_columns(layout, group)
+
+
+def _arranged(layout: AnyLayout, values: Array) -> tuple[tuple[str, ...], Array, tuple[str, ...]]:
+    """Variables of data (..., n, columns), the data as (..., *inner, variables), and inner."""
+    if isinstance(layout, Vector):
+        return layout.columns, values[..., 0, :], ()
+    if isinstance(layout, Matrix):
+        return (_CELLS,), values[..., None], ("observation", "column")
+    return layout.columns, values, ("observation",)
+
+
+def _with_columns(layout: AnyLayout, group: "xr.Dataset") -> "xr.Dataset":
+    return group.assign_coords(column=list(layout.columns)) if "column" in group.dims else group
+
+
+def _each(kind: str, entries: Mapping[str, Array | IntArray], b: int) -> "xr.Dataset":
     """Entries (b, ...) as variables ([dataset, ]...), further axes named as ArviZ does."""
     import xarray as xr
 
@@ -229,7 +315,7 @@ def _constants(entries: Mapping[str, Array | IntArray], b: int) -> "xr.Dataset":
         value = np.asarray(entry)
         if value.shape[:1] != (b,):
             raise BadValue(
-                f"constant {name!r} with one entry per dataset ({b})",
+                f"{kind} {name!r} with one entry per dataset ({b})",
                 f"shape {value.shape}",
                 "repeat what all datasets share",
             )

@@ -174,6 +174,7 @@ def fit(
     or killed at any time, the same command goes on where it was.
     """
     from sbi_kit import stages
+    from sbi_kit.certificate import certify
     from sbi_kit.posterior_file import CHECKPOINT, expect_free
     from sbi_kit.registry import load_simulator
 
@@ -223,6 +224,7 @@ def fit(
     posterior.save(out, overwrite=replace)
     watch.lap("training")
     verdict = stages.judge(posterior, source, datasets=_DATASETS, draws=_DRAWS, seed=seed)
+    certify(out, verdict)
     table = stages.packaged_table(posterior, model, draws=_TABLE, seed=seed)
     watch.lap("checking")
     if table is not None:
@@ -271,8 +273,10 @@ def sample(
     idata = posterior.infer(data, draws=draws, seed=seed, context=context)
     write_netcdf(idata, out)
     console.show_summary(summary_table(idata, posterior.prior.names))
+    console.say("")
+    console.show_certificate(posterior.certificate, folder)
     took = console.seconds(time.monotonic() - started)
-    console.say(f"\n{draws:,} draws are in {out} after {took}.")
+    console.say(f"{draws:,} draws are in {out} after {took}.")
 
 
 @cli.command()
@@ -294,10 +298,13 @@ def check(
 ) -> None:
     """Judge the posterior in DIR by simulations it was not trained on.
 
+    The verdict is kept in DIR/certificate.json and shown whenever the posterior is used.
+
     The exit code is 0 whatever the verdict; the file of --json, which is replaced if it is there,
     has it as "passed".
     """
     from sbi_kit import stages
+    from sbi_kit.certificate import certify
     from sbi_kit.files import write_whole
     from sbi_kit.neural import load
     from sbi_kit.simulator import rebuild
@@ -312,3 +319,4 @@ def check(
     if report is not None:
         text = json.dumps(verdict.to_dict(), indent=1, allow_nan=False) + "\n"
         write_whole(report, text.encode())
+    certify(folder, verdict)

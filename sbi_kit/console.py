@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rich.console import Console
@@ -18,6 +19,7 @@ from rich.table import Column, Table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sbi_kit.certificate import Certificate
     from sbi_kit.diagnostics.calibration import Verdict
     from sbi_kit.train import Report
 
@@ -205,5 +207,17 @@ def show_verdict(verdict: "Verdict") -> None:
     say(header, "bold")
     for line in lines:
         say(line)
-    fine = verdict.passed and verdict.enough
-    say(sentence, "green" if fine else "yellow" if verdict.passed else "red")
+    say(sentence, _colour(verdict))
+
+
+def show_certificate(certificate: "Certificate | None", folder: Path) -> None:
+    """What a calibration check of a posterior found, if there was one, in colour."""
+    from sbi_kit.certificate import UNCHECKED
+
+    line = str(certificate or UNCHECKED.replace("DIR", str(folder)))
+    say(line, _colour(certificate) if certificate else "yellow")
+
+
+def _colour(finding: "Certificate | Verdict") -> str:
+    fine = finding.passed and finding.enough
+    return "green" if fine else "yellow" if finding.passed else "red"

@@ -4,6 +4,7 @@ It needs the posterior's contract and nothing more, so an amortized, an ABC or a
 are exported alike.
 """
 
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,10 +13,10 @@ from sbi_kit import contracts
 from sbi_kit.arviz_bridge import InferenceData, inference_data
 from sbi_kit.checks import expect_integer
 from sbi_kit.context import names_of
-from sbi_kit.contracts import Array, IntArray
-from sbi_kit.data import AnyLayout, Datasets, Vector
+from sbi_kit.contracts import Array
+from sbi_kit.data import AnyLayout, Datasets
 from sbi_kit.seeds import numpy_stream
-from sbi_kit.simulation import replicate
+from sbi_kit.simulation import replicate_each
 
 
 def infer(
@@ -27,6 +28,7 @@ def infer(
     draws: int,
     predictive: int,
     seed: int,
+    scores: Mapping[str, Array],
     attributes: Mapping[str, str],
 ) -> InferenceData:
     """Infer parameters of b observed datasets and gather everything for ArviZ.
@@ -35,51 +37,58 @@ def infer(
         posterior: Any posterior.
         x: The observed datasets.
         layout: Their layout.
-        model: Replicates data from posterior draws; None leaves out posterior_predictive.
+        model: Replicates data from draws of posterior and prior; None leaves these data out.
         draws: Posterior draws per dataset, and draws of the prior.
-        predictive: How many of the posterior draws to replicate data from, at most.
+        predictive: How many of the draws to replicate data from, at most.
         seed: Seed of all draws.
+        scores: What else to note of each dataset, by name, shapes (b,).
         attributes: What every group is marked with.
 
     Returns:
-        ArviZ data with the groups posterior, prior, sample_stats (log_q), observed_data,
-        constant_data (n and the context) and posterior_predictive.
+        ArviZ data with the groups posterior, prior, sample_stats (log_q and the scores),
+        observed_data, constant_data (n and the context), posterior_predictive and prior_predictive.
+
+    Warns:
+        UserWarning: The simulator failed for draws of the prior; prior_predictive is left out.
     """
     expect_integer("draws", draws, low=1)
     most = expect_integer("predictive", predictive, low=0)
     theta = posterior.sample(x, draws=draws, seed=seed)
     picked = np.unique(np.linspace(0, draws - 1, min(most, draws)).astype(np.int64))
-    replicated = None
-    known = dict(zip(names_of(layout), x.context.T, strict=True))
+    prior = posterior.prior.sample(draws, numpy_stream(seed, "prior draws"))
+    replicated = before = None
     if model is not None and len(picked):
-        replicated = _replicated(model, theta[:, picked], x.n, known, seed)
+        replicated = replicate_each(
+            model, theta[:, picked], x, seed=seed, purpose="posterior predictive"
+        )
+        before = _before(model, prior[picked], x, seed)
     return inference_data(
         names=posterior.prior.names,
         draws=theta,
         log_q=posterior.log_prob(theta, x),
-        prior=posterior.prior.sample(draws, numpy_stream(seed, "prior draws")),
-        columns=layout.columns,
+        prior=prior,
+        layout=layout,
         observed=x,
         predictive=replicated,
-        predictive_draws=picked if replicated is not None else None,
-        vector=isinstance(layout, Vector),
-        constants=known,
+        prior_predictive=before,
+        predictive_draws=picked,
+        scores=scores,
+        constants=dict(zip(names_of(layout), x.context.T, strict=True)),
         attributes={**attributes, "seed": str(seed)},
     )
 
 
-def _replicated(
-    model: contracts.Simulator, theta: Array, n: IntArray, known: Mapping[str, Array], seed: int
-) -> Array:
-    """Data simulated from draws theta (b, k, d) with sizes n (b,) and known context, each (b,).
-
-    Returns:
-        Shape (b, k, longest, columns).
-    """
-    b, k, _ = theta.shape
-    data = np.zeros((b, k, int(n.max()), len(model.data.columns)))
-    for i, size in enumerate(n.tolist()):
-        rng = numpy_stream(seed, "posterior predictive", i)
-        context = {name: values[i] for name, values in known.items()}
-        data[i, :, :size] = replicate(model, theta[i], size, rng, context)
-    return data
+def _before(model: contracts.Simulator, prior: Array, x: Datasets, seed: int) -> Array | None:
+    """Data simulated from draws of the prior (k, d), shape (b, k, n, columns), if that works."""
+    theta = np.broadcast_to(prior, (len(x), *prior.shape))
+    try:
+        return replicate_each(model, theta, x, seed=seed, purpose="prior predictive")
+    # Corners of the prior that the training skipped must not cost the inference.
+    except Exception as error:
+        warnings.warn(
+            f"The simulator failed for draws of the prior ({type(error).__name__}: {error}); "
+            "prior_predictive is left out.",
+            UserWarning,
+            stacklevel=4,
+        )
+        return None

@@ -11,7 +11,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
@@ -24,7 +24,15 @@ from torch import Tensor
 
 from sbi_kit import contracts, mixture
 from sbi_kit.arviz_bridge import InferenceData
-from sbi_kit.checks import BadInput, BadType, BadValue, expect_array, expect_integer
+from sbi_kit.certificate import UNCHECKED, Certificate, read_certificate, write_certificate
+from sbi_kit.checks import (
+    BadInput,
+    BadType,
+    BadValue,
+    expect_array,
+    expect_integer,
+    show_names,
+)
 from sbi_kit.context import names_of
 from sbi_kit.contracts import Array
 from sbi_kit.data import AnyLayout, Datasets, layout_from_dict, layout_to_dict, read
@@ -57,6 +65,8 @@ class NeuralPosterior:
         familiarity: What new data are compared with.
         history: What it was trained on, how, and the losses.
         model: The simulator itself, if this process had it.
+        certificate: What a calibration check found when its directory was certified; None if there
+            was no check, or the posterior was not loaded.
     """
 
     prior: contracts.Prior
@@ -67,6 +77,13 @@ class NeuralPosterior:
     familiarity: Familiarity
     history: dict[str, Any]
     model: contracts.Simulator | None = None
+    certificate: Certificate | None = None
+
+    def __str__(self) -> str:
+        what = (
+            f"Posterior of {show_names(self.prior.names)}, given data of {self.simulator['name']}"
+        )
+        return f"{what}\n{self.certificate or UNCHECKED}"
 
     def sample(
         self,
@@ -152,24 +169,28 @@ class NeuralPosterior:
             x: One dataset or several, in any form that `sample` accepts.
             draws: Draws per dataset.
             seed: Seed of all draws.
-            predictive: How many of the draws to replicate data from; 0 replicates none.
+            predictive: How many of the draws, and of draws of the prior, to replicate data from; 0
+                replicates none.
             model: The simulator to replicate with; None takes the one it was trained with.
             context: As for `sample`; data are replicated with the same.
 
         Returns:
             `arviz.InferenceData` or, with ArviZ 1.x, `xarray.DataTree`: groups posterior, prior,
-            observed_data, posterior_predictive, sample_stats (log_q) and constant_data.
+            observed_data, constant_data (n, context), posterior_predictive, prior_predictive and
+            sample_stats (log_q; the misspecification score of each dataset and its p-value).
 
         Raises:
             BadValue, BadType: As for `sample`, or the model has other parameters or data.
 
         Warns:
-            UserWarning: As for `sample`; or the simulator is not installed here, so that
-                posterior_predictive is left out.
+            UserWarning: As for `sample`; or the simulator is not installed here, or fails for draws
+                of the prior, so that groups are left out.
         """
         observed = read(x, self.data, context)
+        summaries = self.encoder.summarise(observed)
         if not isinstance(x, Datasets):
-            self._screen(observed, self.encoder.summarise(observed), stacklevel=3)
+            self._screen(observed, summaries, stacklevel=3)
+        unlike = self.familiarity.score(summaries.numpy())
         if model is None and expect_integer("predictive", predictive, low=0):
             model = self._find_model()
         elif model is not None:
@@ -182,11 +203,18 @@ class NeuralPosterior:
             draws=draws,
             predictive=predictive,
             seed=seed,
-            attributes={"simulator": self.simulator["name"]},
+            scores={
+                "misspecification": unlike,
+                "misspecification_p": self.familiarity.p_value(unlike),
+            },
+            attributes={
+                "simulator": self.simulator["name"],
+                "calibration": str(self.certificate or UNCHECKED),
+            },
         )
 
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the posterior to a directory that `load` reads.
+        """Write the posterior to a directory that `load` reads, its certificate with it.
 
         Raises:
             BadValue: The directory holds something already and `overwrite` is false.
@@ -216,7 +244,9 @@ class NeuralPosterior:
         arrays["familiarity"] = self.familiarity.arrays()
         for part, named in arrays.items():
             tensors |= {f"{part}.{k}": torch.from_numpy(v.copy()) for k, v in named.items()}
-        write_posterior(Path(path), document, tensors, overwrite=overwrite)
+        digest = write_posterior(Path(path), document, tensors, overwrite=overwrite)
+        if self.certificate is not None and self.certificate.posterior == digest:
+            write_certificate(Path(path), self.certificate)
 
     @property
     def members(self) -> int:
@@ -293,7 +323,7 @@ class NeuralPosterior:
             return rebuild(self.simulator, self.prior)
         warnings.warn(
             f"The simulator {self.simulator['name']!r} of this posterior is not installed here, or "
-            "differs; posterior_predictive is left out, so pass model= to replicate data.",
+            "differs; replicated data are left out, so pass model= to have them.",
             UserWarning,
             stacklevel=3,
         )
@@ -305,11 +335,15 @@ def load(path: str | PathLike[str]) -> NeuralPosterior:
 
     Raises:
         BadValue: There is none, or it was edited, truncated, or written in another version.
+
+    Warns:
+        UserWarning: Its certificate was edited, damaged, or is that of other weights; the posterior
+            is then one that was never checked.
     """
     folder = Path(path)
     document, tensors = read_posterior(folder)
     try:
-        return _rebuild(document, tensors)
+        posterior = _rebuild(document, tensors)
     except _MISFITS as error:
         text = str(error) if isinstance(error, BadInput) else type(error).__name__
         raise BadValue(
@@ -317,6 +351,11 @@ def load(path: str | PathLike[str]) -> NeuralPosterior:
             " ".join(text.split()),
             f"it was edited or damaged, so {_RESTORE}",
         ) from error
+    try:
+        return replace(posterior, certificate=read_certificate(folder, document["digest"]))
+    except BadValue as error:
+        warnings.warn(str(error), UserWarning, stacklevel=2)
+        return posterior
 
 
 def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> NeuralPosterior:

@@ -19,6 +19,7 @@ from sbi_kit.files import publish, write
 
 FORMAT, VERSION = "sbi_kit.posterior", 2
 DOCUMENT, WEIGHTS, CHECKPOINT = "posterior.json", "weights.safetensors", "checkpoint.safetensors"
+CERTIFICATE = "certificate.json"
 _RESTORE = "restore it from a copy or fit again"
 
 
@@ -43,7 +44,7 @@ def expect_free(folder: Path, *, overwrite: bool) -> None:
     others = [
         entry.name
         for entry in (folder.iterdir() if folder.exists() else ())
-        if entry.name not in (CHECKPOINT, WEIGHTS) and not entry.name.startswith(".")
+        if entry.name not in (CERTIFICATE, CHECKPOINT, WEIGHTS) and not entry.name.startswith(".")
     ]
     if others:
         raise BadValue(
@@ -55,8 +56,13 @@ def expect_free(folder: Path, *, overwrite: bool) -> None:
 
 def write_posterior(
     folder: Path, document: Mapping[str, Any], tensors: Mapping[str, Tensor], *, overwrite: bool
-) -> None:
+) -> str:
     """Write both files; the document last, so that half a posterior is never taken for one.
+
+    The certificate of a posterior that is replaced goes first.
+
+    Returns:
+        The digest of the document.
 
     Raises:
         BadValue: As for `expect_free`.
@@ -69,13 +75,15 @@ def write_posterior(
         **document,
         "weights": hashlib.sha256(weights).hexdigest(),
     }
-    full["digest"] = _digest(full)
+    full["digest"] = digest_of(full)
     text = json.dumps(full, indent=1, allow_nan=False) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     # Both are on the disk before either gets its name: replacing a posterior is two renames.
     staged = write(folder, WEIGHTS, weights), write(folder, DOCUMENT, text.encode())
+    (folder / CERTIFICATE).unlink(missing_ok=True)
     for temporary, name in zip(staged, (WEIGHTS, DOCUMENT), strict=True):
         publish(folder, temporary, name)
+    return str(full["digest"])
 
 
 def read_posterior(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -92,7 +100,7 @@ def read_posterior(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"a posterior in {folder}", f"no {name}", "pass the directory that fit or save wrote"
         ) from None
     document = _parse(text, folder / DOCUMENT)
-    if document.get("digest") != _digest(document):
+    if document.get("digest") != digest_of(document):
         raise _changed(folder / DOCUMENT, "contents that do not fit its digest")
     if document.get("weights") != hashlib.sha256(weights).hexdigest():
         raise _changed(folder / WEIGHTS, "contents that do not fit their digest")
@@ -118,7 +126,7 @@ def _parse(text: bytes, path: Path) -> dict[str, Any]:
     return document
 
 
-def _digest(document: Mapping[str, Any]) -> str:
+def digest_of(document: Mapping[str, Any]) -> str:
     """Checksum of a document without its own digest, however it is spaced."""
     rest = {key: value for key, value in document.items() if key != "digest"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

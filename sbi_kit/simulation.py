@@ -27,11 +27,12 @@ from sbi_kit.checks import BadType, expect_array, expect_finite, expect_integer
 from sbi_kit.chunks import Job, Outcome, call, expect_output
 from sbi_kit.context import ContextSource, context_source, names_of, read_context
 from sbi_kit.contracts import Array
-from sbi_kit.data import AnyLayout, layout_to_dict
+from sbi_kit.data import AnyLayout, Datasets, layout_to_dict
 from sbi_kit.manifest import Record, show_parameters
 from sbi_kit.prior import Prior, prior_to_dict
 from sbi_kit.probe import probe, warn_of_copies
 from sbi_kit.registry import expect_simulator
+from sbi_kit.seeds import numpy_stream
 from sbi_kit.simulator import describe
 from sbi_kit.store import FolderStore, MemoryStore, Store
 from sbi_kit.workers import expect_workers, outcomes_of, pool_of
@@ -157,6 +158,33 @@ def replicate(
     nothing = np.full((len(points), len(names_of(model.data))), np.nan)
     known = read_context(context, nothing, model.data)
     return expect_output(model, call(model, points, rng, size, known), len(points), size)
+
+
+def replicate_each(
+    model: contracts.Simulator, theta: Array, x: Datasets, *, seed: int, purpose: str
+) -> Array:
+    """Data of the sizes and the context of observed datasets, for several parameters each.
+
+    Args:
+        model: The simulator.
+        theta: k parameter vectors for each of the b datasets, shape (b, k, d).
+        x: The observed datasets.
+        seed: Seed of the data.
+        purpose: Name of the random streams, of which every dataset has its own.
+
+    Returns:
+        Shape (b, k, n, columns), n that of `x.values`; zero beyond a dataset's own n.
+
+    Raises:
+        BadType, BadValue: As for `replicate`; what the simulator itself raises comes through.
+    """
+    b, k, _ = theta.shape
+    data = np.zeros((b, k, x.values.shape[1], len(model.data.columns)))
+    for i, size in enumerate(x.n.tolist()):
+        rng = numpy_stream(seed, purpose, i)
+        context = dict(zip(names_of(model.data), x.context[i].tolist(), strict=True))
+        data[i, :, :size] = replicate(model, theta[i], size, rng, context)
+    return data
 
 
 def _silent(done: int, total: int) -> None:

@@ -105,7 +105,7 @@ PROJECT = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").rea
 OWN = PROJECT["entry-points"]["sbi_kit.simulators"]
 NAMES = ", ".join(sorted([*POINTS, *OWN]))
 SMALL = ("--simulations", "300", "--steps", "250")
-FILES = ["posterior.json", "weights.safetensors"]
+FILES = ["certificate.json", "posterior.json", "weights.safetensors"]
 ROUGH = "300 simulations give a rough posterior"
 
 
@@ -517,7 +517,14 @@ def test_fit_gives_the_posterior_of_the_same_calls_in_python(trained, tmp_path, 
     with pytest.warns(UserWarning, match=ROUGH):
         posterior = fit(bank, seed=0, steps=250)
     posterior.save(tmp_path / "here")
-    assert files(tmp_path / "here") == files(trained.path)
+    assert files(tmp_path / "here").items() < files(trained.path).items()
+    verdict = calibrate(posterior, fresh(500, seed=0), draws=500, seed=0)
+    assert load(trained.path).certificate.sentence == verdict.sentence
+
+
+def fresh(rows, seed):
+    """The simulations that a check of that seed judges by."""
+    return simulate(load_simulator("location"), rows, seed=torch_seed(seed, "check"))
 
 
 def test_fit_ends_with_table_verdict_times_and_path(trained):
@@ -668,11 +675,12 @@ def test_fit_stopped_while_checking_goes_on(run, monkeypatch, tmp_path):
         assert run(*command).code == 143
     folder = tmp_path / "o"
     there = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    assert sorted(there) == ["checkpoint.safetensors", *FILES]
+    assert sorted(there) == ["checkpoint.safetensors", *FILES[1:]]
     assert len(Bank.open(folder / ".bank")) == 100
     assert run(*command).code == 0
     del there["checkpoint.safetensors"]
-    assert files(folder) == there
+    assert files(folder).items() >= there.items()
+    assert sorted(files(folder)) == FILES
 
 
 def test_another_run_does_not_take_the_checkpoint_that_is_there(run, monkeypatch, tmp_path):
@@ -723,6 +731,8 @@ def test_sample_packaged_gives_the_inference_of_the_same_call_in_python(run, tra
     np.testing.assert_allclose(found, exact, atol=0.006)
     assert result.stdout.splitlines()[0].split() == ["parameter", "mean", "sd", "2.5%", "97.5%"]
     assert "\n4,000 draws are in f.nc after " in result.stdout
+    assert f"\n{load(trained.path).certificate}\n" in result.stdout
+    assert idata["posterior"].attrs["calibration"] == str(load(trained.path).certificate)
 
 
 def test_the_table_of_fit_is_that_of_sample(run, trained):
@@ -794,16 +804,36 @@ def test_sample_warns_in_coloured_sentences(run, lab, tmp_path):
 
 
 def test_check_writes_the_verdict_of_the_same_call_in_python(run, trained, tmp_path):
-    command = ("check", trained.path, "--datasets", 120, "--draws", 90, "--seed", 5)
+    load(trained.path).save("copy")
+    command = ("check", "copy", "--datasets", 120, "--draws", 90, "--seed", 5)
     result = run(*command, "--json", "v.json")
     assert result.code == 0
-    fresh = simulate(load_simulator("location"), 120, seed=torch_seed(5, "check"))
-    verdict = calibrate(load(trained.path), fresh, draws=90, seed=5)
+    verdict = calibrate(load(trained.path), fresh(120, seed=5), draws=90, seed=5)
     assert result.stdout == f"{verdict}\n"
     assert json.loads((tmp_path / "v.json").read_text()) == json.loads(
         json.dumps(verdict.to_dict())
     )
     assert run(*command, "--json", "v.json").code == 0
+    certificate = load("copy").certificate
+    assert (certificate.datasets, certificate.draws, certificate.seed) == (120, 90, 5)
+    assert certificate.sentence == verdict.sentence
+
+
+def test_sample_says_what_was_never_checked_or_is_checked_no_more(run, trained, tmp_path):
+    load(trained.path).save("copy")
+    (tmp_path / "copy" / "certificate.json").unlink()
+    command = ("sample", "copy", "--observed", "packaged", "--draws", 50, "--out")
+    never = "\nNever checked: run sbi-kit check copy.\n"
+    result = run(*command, "a.nc")
+    assert never in result.stdout
+    assert result.stderr == ""
+    (tmp_path / "copy" / "certificate.json").write_text("{}")
+    result = run(*command, "b.nc")
+    assert never in result.stdout
+    assert result.stderr == (
+        "Expected copy/certificate.json as sbi_kit wrote it; got contents that do not fit their "
+        "digest; run sbi-kit check copy to judge the posterior again.\n"
+    )
 
 
 def test_check_exits_with_0_whatever_the_verdict(run, trained, tmp_path):
@@ -815,6 +845,8 @@ def test_check_exits_with_0_whatever_the_verdict(run, trained, tmp_path):
     assert result.code == 0
     assert "Miscalibrated (500 datasets" in result.stdout
     assert json.loads((tmp_path / "v.json").read_text())["passed"] is False
+    shown = run("sample", "wrong", "--observed", "packaged", "--out", "f.nc", "--draws", 50).stdout
+    assert f"\nChecked {load('wrong').certificate.date}: MISCALIBRATED (500 datasets" in shown
 
 
 def test_check_needs_the_very_simulator(run, trained, tmp_path, monkeypatch):

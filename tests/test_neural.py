@@ -8,9 +8,11 @@ import torch
 
 import sbi_kit as sk
 from sbi_kit import mixture, neural, simulator
+from sbi_kit.arviz_bridge import load_arviz, read_netcdf, write_netcdf
 from sbi_kit.checks import BadType, BadValue
 from sbi_kit.contracts import Posterior
 from sbi_kit.data import Datasets, read, stack
+from sbi_kit.diagnostics.predictive import predictive_check
 
 SMALL = {"width": 16, "hidden": 16, "blocks": 2, "steps": 200}
 QUICK = {"steps": 300, "batch_size": 200, "width": 16, "hidden": 16, "blocks": 1}
@@ -379,6 +381,7 @@ FULL = {
     "observed_data",
     "constant_data",
     "posterior_predictive",
+    "prior_predictive",
 }
 
 
@@ -404,9 +407,76 @@ def test_infer_gathers_everything_by_name(sets):
     assert idata["posterior"].attrs["simulator"] == "sets"
 
 
+def test_infer_notes_how_unlike_the_simulations_the_data_are(sets):
+    x = [*data_of("sets", 2), np.full((5, 2), 40.0)]
+    with pytest.warns(UserWarning, match="Dataset 2 is unlike everything simulated"):
+        stats = sets.infer(x, draws=9, seed=3, predictive=0)["sample_stats"]
+    scores = sets.familiarity.score(sets.encoder.summarise(read(x, sets.data)).numpy())
+    assert stats["misspecification"].dims == stats["misspecification_p"].dims == ("dataset",)
+    np.testing.assert_array_equal(stats["misspecification"], scores)
+    np.testing.assert_array_equal(stats["misspecification_p"], sets.familiarity.p_value(scores))
+    assert np.argmax(stats["misspecification"].values) == 2
+
+
+def test_data_before_the_data_are_replicated_from_draws_of_the_prior(sets):
+    """x ~ N(beta, .3²): what is replicated follows the prior draw of the same index."""
+    x = [*data_of("sets", 2), data_of("sets", 2)[1]]
+    idata = sets.infer(x, draws=400, seed=3, predictive=200)
+    predicted = idata["prior_predictive"]["x"]
+    beta = idata["prior"]["beta"].sel(draw=predicted["draw"]).values[0]
+    assert predicted.shape == (1, 200, 3, 4)
+    means = predicted.mean("observation").values[0]  # (200, 3)
+    assert abs((means[:, 0] - beta).mean()) < 0.05
+    sds = (means - beta[:, None]).std(axis=0)
+    np.testing.assert_allclose(sds, 0.3 / np.sqrt([3, 4, 4]), rtol=0.15)
+    assert not np.isin(predicted[0, :, 1], predicted[0, :, 2]).any()
+    assert np.isnan(predicted[0, :, 0, 3:]).all()
+    check = predictive_check(
+        sets, x, model=sets.model, draws=400, seed=3, discrepancies={"first": lambda t: t[0, 0]}
+    )
+    all_of_them = sets.infer(x, draws=400, seed=3, predictive=400)["posterior_predictive"]["x"]
+    np.testing.assert_array_equal(check.replicated[..., 0].T, all_of_them[0, :, :, 0])
+
+
+def test_corners_of_the_prior_that_fail_do_not_cost_the_inference(series):
+    def fragile(theta, rng, n):
+        if (theta > 4).any():
+            raise ZeroDivisionError("too many")
+        return level(theta, rng, n)
+
+    model = sk.Simulator(name="f", prior=series.prior, data=series.data, simulate=fragile)
+    x, texts = np.full((5, 1), 0.5), []
+    texts += told(lambda: texts.append(series.infer(x, draws=300, seed=1, model=model)))
+    idata, text = texts
+    assert groups_of(idata) == FULL - {"prior_predictive"}
+    assert text == (
+        "The simulator failed for draws of the prior (ZeroDivisionError: too many); "
+        "prior_predictive is left out."
+    )
+
+
+def test_arviz_works_on_what_infer_returns(sets, tmp_path):
+    pytest.importorskip("matplotlib").use("Agg")
+    arviz, idata = load_arviz(), sets.infer(data_of("sets", 1), draws=200, seed=3)
+    write_netcdf(idata, tmp_path / "s.nc")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # ArviZ's own: deprecations, and R-hat of one chain
+        for one in (idata, read_netcdf(tmp_path / "s.nc")):
+            assert list(arviz.summary(one).index) == ["beta", "gamma"]
+            arviz.plot_pair(one)
+            if hasattr(arviz, "plot_posterior"):
+                arviz.plot_posterior(one)
+                arviz.plot_ppc(one)
+                arviz.plot_ppc(one, group="prior")
+            else:
+                arviz.plot_dist(one)
+                arviz.plot_ppc_dist(one)
+        pytest.importorskip("matplotlib.pyplot").close("all")
+
+
 def test_infer_repeats_itself_by_seed(series):
     one, two, other = (series.infer(data_of("series", 1), draws=9, seed=s) for s in (3, 3, 4))
-    for group in ("posterior", "prior", "posterior_predictive"):
+    for group in ("posterior", "prior", "posterior_predictive", "prior_predictive"):
         assert one[group].equals(two[group])
         assert not one[group].equals(other[group])
 
@@ -414,7 +484,7 @@ def test_infer_repeats_itself_by_seed(series):
 def test_no_prediction_and_more_than_there_are_draws(series):
     x = data_of("series", 1)
     idata = series.infer(x, draws=9, seed=3, predictive=0)
-    assert groups_of(idata) == FULL - {"posterior_predictive"}
+    assert groups_of(idata) == FULL - {"posterior_predictive", "prior_predictive"}
     idata = series.infer(x, draws=9, seed=3, predictive=100)
     assert idata["posterior_predictive"].sizes["draw"] == 9
     with pytest.raises(BadValue, match="Expected predictive as an integer >= 0; got -1"):
@@ -460,7 +530,7 @@ def test_a_simulator_that_is_not_here_is_missed_aloud(series, tmp_path, monkeypa
     (text,) = told(lambda: loaded.infer(x, draws=5, seed=1))
     assert text == (
         "The simulator 'series' of this posterior is not installed here, or differs; "
-        "posterior_predictive is left out, so pass model= to replicate data."
+        "replicated data are left out, so pass model= to have them."
     )
     idata = loaded.infer(x, draws=5, seed=1, model=series.model)
     assert groups_of(idata) == FULL

@@ -65,6 +65,7 @@ def test_the_main_job_meets_its_promise(tmp_path):
         assert abs(draws[:, place].mean() - mean) < 0.3 * sd
         assert 0.75 < draws[:, place].std() / sd < 1.25
     assert sorted(path.name for path in (tmp_path / "runs" / "influenza").iterdir()) == [
+        "certificate.json",
         "posterior.json",
         "weights.safetensors",
     ]
