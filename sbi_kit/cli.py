@@ -136,7 +136,7 @@ def simulate(
 @options.number("--simulations", f"Simulations to train on; {DEFAULT_SIMULATIONS:,} by default.")
 @click.option("--bank", type=options.FOLDER, help="Bank to train on instead; it stays as it is.")
 @click.option("--online", is_flag=True, help="Simulate while training, with no bank beforehand.")
-@options.number("--steps", "Gradient steps at most; by default 6,000, or any in --minutes.")
+@options.number("--steps", "Gradient steps at most; by default 6,000 or more, or any in --minutes.")
 @options.amount("--minutes", "Minutes to train at most.")
 @click.option("--summary", metavar="NAME", help="Summary network; by default what suits the data.")
 @options.number("--members", "Networks to train; the posterior mixes theirs.", default=1)

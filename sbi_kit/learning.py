@@ -35,7 +35,7 @@ from sbi_kit.summary.recurrent import WINDOWS
 from sbi_kit.summary.standardize import Standardizer, constant_columns, fit_standardizer
 from sbi_kit.train import Batches, Progress, Recipe, State, train
 
-STEPS = 6_000  # at most, unless time is limited
+_STEPS, _MANY = 6_000, 50_000  # steps at most, and simulations beyond which more of them pay
 _FEWEST, _FEW = 50, 1_000  # simulations without which fitting makes no sense, or little
 _EVALUATIONS = 25  # of the validation split, at least, if steps are few
 _OFTEN = 40  # steps between two of them, at least, if they are many
@@ -78,6 +78,11 @@ def default_batch_size(simulations: int, observations: float) -> int:
     """Simulations per step that suit their number and the observations in each."""
     most = int(np.clip(_TOGETHER / observations, *_BATCH))
     return int(np.clip(simulations // 40, min(32, most), most))
+
+
+def default_steps(simulations: int) -> int:
+    """Steps at most where neither these nor the time are limited."""
+    return round(_STEPS * max(1.0, math.sqrt(simulations / _MANY)))
 
 
 def observations_in(layout: AnyLayout, summary: str) -> float:
@@ -135,15 +140,12 @@ def recipe_for(
     patience: int,
     validated: float,
 ) -> Recipe:
-    """How to train within steps or seconds, if an evaluation takes so many batches.
+    """How to train within steps or seconds, either None, if an evaluation takes so many batches.
 
     Raises:
         BadType, BadValue: A number is out of its range.
     """
-    if steps is None:
-        most = STEPS if seconds is None else sys.maxsize
-    else:
-        most = expect_integer("steps", steps, low=1)
+    most = sys.maxsize if steps is None else expect_integer("steps", steps, low=1)
     # An evaluation takes a third of the time of as many steps.
     evaluate_every = max(_OFTEN, round(3 * validated))
     return Recipe(
