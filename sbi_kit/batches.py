@@ -7,8 +7,9 @@ each pass, at less cost.
 
 Standardised datasets lie end to end in a window, in float32 and without padding. If one window
 holds them all, it is read once. Else a pass visits blocks of neighbouring rows in random order,
-reads as many as a window holds, and shuffles rows within the window: beside the bank, in memory or
-on disk, there is never more than a window, and a batch is still a function of the step alone.
+reads as many as a window holds, and shuffles rows within the window: beside a bank, in memory or on
+disk, stand one window and, if they are few, the validation rows; and a batch is still a function of
+the step alone.
 """
 
 import copy
@@ -33,7 +34,7 @@ _WHOLE = 0.25  # share of batches that see whole datasets
 _BLOCK = 1_000  # neighbouring rows, which are read together
 _BLOCKS = 4  # blocks in a window at least
 _WINDOW = 32_000_000  # bytes of a window
-_KEPT = 2  # windows that the validation rows may fill and stay
+_KEPT = 2  # windows full of validation rows that are kept
 _TOGETHER = 4_096  # observations standardised together: they stay in cache
 
 

@@ -250,8 +250,7 @@ def learn(
 
 def _some(material: Material) -> tuple[Tensor, Tensor]:
     """Training rows as a network sees them."""
-    bank = material.bank
-    rows = material.training[:_USUAL]
+    bank, rows = material.bank, material.training[:_USUAL]
     values = observations(bank, rows, material.summary)
     flat = torch.empty(len(values), material.standardizer.features, dtype=torch.float32)
     standardise(values, material.standardizer, out=flat.numpy())
