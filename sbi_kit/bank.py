@@ -27,7 +27,8 @@ from sbi_kit.manifest import MANIFEST, Record, read_failures, read_manifest, sho
 from sbi_kit.prior import prior_from_dict
 from sbi_kit.shards import FAILED, NON_FINITE, OK, Rows, StatusArray, open_shard, verify_shard
 
-_MAPPED = 4  # shards mapped at once: their pages count as memory in use
+_MAPPED = 64  # shards mapped at once, each of which holds a file open,
+_BYTES = 50_000_000  # and bytes of theirs: pages that were read count as memory in use
 
 
 @dataclass(frozen=True)
@@ -242,9 +243,14 @@ class Bank:
 
     def _open(self, number: int) -> Rows:
         if number not in self._mapped:
-            while len(self._mapped) >= _MAPPED:
-                self._mapped.pop(next(iter(self._mapped)), None)
-            self._mapped[number] = self.blocks[number].read()
+            rows = self.blocks[number].read()
+            older = list(self._mapped.items())  # another thread may map and unmap, too
+            size = rows.values.nbytes + sum(other.values.nbytes for _, other in older)
+            while older and (size > _BYTES or len(older) >= _MAPPED):
+                oldest, other = older.pop(0)
+                size -= other.values.nbytes
+                self._mapped.pop(oldest, None)
+            self._mapped[number] = rows
         return self._mapped[number]
 
     def _expect_rows(self, rows: ArrayLike | slice) -> IntArray:

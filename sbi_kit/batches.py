@@ -5,10 +5,11 @@ part of a dataset is a smaller dataset (`Exchangeable.nested`), three batches in
 part of each, of a size drawn log-uniformly: the same simulations then teach every n, differently in
 each pass, at less cost.
 
-Standardised datasets lie end to end in a window. If one window holds them all, it is read once.
-Else a pass visits blocks of neighbouring rows in random order, reads as many as a window holds, and
-shuffles rows within the window: memory is bounded, however large the bank, and a batch is still a
-function of the step alone.
+Standardised datasets lie end to end in a window, in float32 and without padding. If one window
+holds them all, it is read once. Else a pass visits blocks of neighbouring rows in random order,
+reads as many as a window holds, and shuffles rows within the window: beside a bank, in memory or on
+disk, stand one window and, if they are few, the validation rows; and a batch is still a function of
+the step alone.
 """
 
 import copy
@@ -18,19 +19,23 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sbi_kit.bank import Bank
-from sbi_kit.contracts import IntArray
+from sbi_kit.contracts import Array, IntArray
 from sbi_kit.data import Exchangeable, Matrix
-from sbi_kit.encoder import as_rows, to_tensor
+from sbi_kit.encoder import to_tensor
 from sbi_kit.seeds import numpy_stream
 from sbi_kit.summary.standardize import Standardizer
 
 _SORTED = 16  # batches among which rows are sorted by n
 _WHOLE = 0.25  # share of batches that see whole datasets
-_BLOCK = 1_000  # neighbouring rows, which are read and standardised together
-_WINDOW = 100_000_000  # bytes of a window
+_BLOCK = 1_000  # neighbouring rows, which are read together
+_BLOCKS = 4  # blocks in a window at least
+_WINDOW = 32_000_000  # bytes of a window
+_KEPT = 2  # windows full of validation rows that are kept
+_TOGETHER = 4_096  # observations standardised together: they stay in cache
 
 
 @dataclass(frozen=True)
@@ -91,9 +96,9 @@ class BankBatches:
         self.u = to_tensor(bank.prior.whiten(bank.theta[rows]))
         self._pass = (-1, np.empty((0, 0), dtype=np.int64))
         self._window: tuple[tuple[int, int], _Window] | None = None
-        # Validation rows are read again and again, so they stay if one window holds them.
+        # Validation rows are read again and again, so they stay if they are few.
         kept = np.arange(len(training) if self._streamed else 0, len(rows))
-        fits = not self._streamed or share * len(rows) >= len(kept)
+        fits = not self._streamed or _KEPT * share * len(rows) >= len(kept)
         self._kept = self._read(kept) if fits else None
 
     def reseeded(self, seed: int) -> "BankBatches":
@@ -143,9 +148,10 @@ class BankBatches:
         rng = numpy_stream(self.seed, "order", number)
         order, size = np.arange(self.trained), self.trained
         if self._streamed:
-            blocks = np.split(order, range(_BLOCK, len(order), _BLOCK))
-            order = np.concatenate([blocks[i] for i in rng.permutation(len(blocks))])
             size = self._together * self.batch_size
+            block = max(1, min(_BLOCK, size // _BLOCKS))
+            blocks = np.split(order, range(block, len(order), block))
+            order = np.concatenate([blocks[i] for i in rng.permutation(len(blocks))])
         windows = np.split(order, range(size, len(order), size))
         order = np.concatenate([rng.permutation(window) for window in windows])
         order = order[: self.per_pass * self.batch_size]
@@ -177,12 +183,11 @@ class BankBatches:
         """Read and standardise the datasets at ascending places, block by block."""
         ends = np.cumsum(self.n[places])
         flat = torch.empty(int(ends[-1]), self._standardizer.features, dtype=torch.float32)
-        done = 0
+        free = flat.numpy()
         for block in np.split(places, range(_BLOCK, len(places), _BLOCK)):
-            x = as_rows(self._bank.take(self.bank_rows[block])[1], self._bank.data, self._summary)
-            values = torch.from_numpy(self._standardizer(x.values[x.mask]))
-            flat[done : done + len(values)] = values
-            done += len(values)
+            values = observations(self._bank, self.bank_rows[block], self._summary)
+            standardise(values, self._standardizer, out=free)
+            free = free[len(values) :]
             if self._streamed:
                 self._bank.release()
         return _Window(places, ends - self.n[places], flat)
@@ -198,6 +203,24 @@ class BankBatches:
         x = window.flat.index_select(0, torch.from_numpy(places.ravel()))
         u = self.u.index_select(0, torch.from_numpy(index))
         return u, x.view(len(index), longest, -1), torch.from_numpy(n)
+
+
+def observations(bank: Bank, rows: IntArray, summary: str) -> Array:
+    """What a summary sees of some rows, end to end, shape (sum of n, columns and context)."""
+    values, offsets = bank.flat(rows)
+    n, context = np.diff(offsets), bank.context[rows]
+    if summary == "identity":  # all numbers of a dataset are one observation
+        values, n = values.reshape(len(rows), -1), np.ones(len(rows), dtype=np.int64)
+    if context.shape[1]:
+        values = np.concatenate([values, np.repeat(context, n, axis=0)], axis=1)
+    return values
+
+
+def standardise(values: Array, standardizer: Standardizer, out: NDArray[np.float32]) -> None:
+    """Write features of values (m, k) into the first m rows of `out`, with little memory."""
+    for start in range(0, len(values), _TOGETHER):
+        part = values[start : start + _TOGETHER]
+        out[start : start + len(part)] = standardizer(part)
 
 
 def _log_uniform(low: int, high: int, rng: np.random.Generator) -> int:

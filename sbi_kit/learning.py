@@ -18,14 +18,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from sbi_kit.bank import Bank
+from sbi_kit.batches import observations, standardise
 from sbi_kit.checks import BadValue, expect_integer, expect_name
 from sbi_kit.context import names_of
-from sbi_kit.contracts import IntArray
+from sbi_kit.contracts import Array, IntArray
 from sbi_kit.data import AnyLayout, Matrix, Series
-from sbi_kit.encoder import Encoder, as_rows, row_columns, row_missable, to_tensor, to_tensors
+from sbi_kit.encoder import Encoder, row_columns, row_missable, to_tensor
 from sbi_kit.familiarity import fit_familiarity
 from sbi_kit.network import Architecture, Network, build_network
 from sbi_kit.neural import NeuralPosterior
@@ -42,7 +45,10 @@ _OFTEN = 40  # steps between two of them, at least, if they are many
 _TOGETHER, _BATCH = 15_000, (64, 256)  # observations in a batch, if that is as many datasets
 _WIDE, _NARROW, _PLENTY = 128, 64, 30_000  # widths, and simulations that bear the wide one
 _USUAL = 1_000  # simulations that show a summary what is usual
-_SAMPLE = 5_000  # simulations that stand for all where statistics are taken
+_SAMPLE = 5_000  # simulations that stand for all where statistics are taken,
+_ENOUGH = 500_000  # and observations of theirs
+_READ = 250  # simulations that are read at a time
+_CHUNK = 200_000  # observations, padding included, that are summarised together
 
 
 @dataclass(frozen=True)
@@ -246,9 +252,12 @@ def learn(
 
 def _some(material: Material) -> tuple[Tensor, Tensor]:
     """Training rows as a network sees them."""
-    bank = material.bank
-    x = as_rows(bank.take(material.training[:_USUAL])[1], bank.data, material.summary)
-    return to_tensors(x, material.standardizer)
+    bank, rows = material.bank, material.training[:_USUAL]
+    values = observations(bank, rows, material.summary)
+    flat = torch.empty(len(values), material.standardizer.features, dtype=torch.float32)
+    standardise(values, material.standardizer, out=flat.numpy())
+    n = np.ones_like(rows) if material.summary == "identity" else bank.n[rows]
+    return pad_sequence(flat.split(n.tolist()), batch_first=True), torch.from_numpy(n)
 
 
 def posterior_of(
@@ -258,7 +267,7 @@ def posterior_of(
     bank = material.bank
     encoder = Encoder(bank.data, material.summary, material.standardizer, tuple(networks))
     reference, held_out = (
-        encoder.summarise(bank.take(part[:_SAMPLE])[1]).numpy()
+        _features(encoder, bank, part[:_SAMPLE])
         for part in (material.training, material.validation)
     )
     return NeuralPosterior(
@@ -271,6 +280,13 @@ def posterior_of(
         history=history,
         model=bank.model,
     )
+
+
+def _features(encoder: Encoder, bank: Bank, rows: IntArray) -> NDArray[np.float32]:
+    """Features of some rows, shape (rows, members * width), a chunk of rows at a time."""
+    size = max(1, _CHUNK // bank.data.n_range[1])
+    chunks = np.split(rows, range(size, len(rows), size))
+    return np.concatenate([encoder.summarise(bank.take(part)[1]).numpy() for part in chunks])
 
 
 def history_of(material: Material, *, seed: int, batch_size: int, recipe: Recipe) -> dict[str, Any]:
@@ -338,8 +354,7 @@ def _split(rows: IntArray, share: float, seed: int) -> tuple[IntArray, IntArray]
 
 def _standardise(bank: Bank, training: IntArray, summary: str) -> Standardizer:
     """Learn the standardisation from training rows, and name the columns that never change."""
-    x = as_rows(bank.take(training[:_SAMPLE])[1], bank.data, summary)
-    values = x.values[x.mask]
+    values = _sample(bank, training[:_SAMPLE], summary)
     constant = constant_columns(values, row_columns(bank.data, summary))
     constant = [name for name in constant if name not in bank.header.get("context", {})]
     if constant:
@@ -356,6 +371,17 @@ def _standardise(bank: Bank, training: IntArray, summary: str) -> Standardizer:
         context = values[:, k:]
         return cells.beside(fit_standardizer(context)) if context.size else cells
     return fit_standardizer(values, missable)
+
+
+def _sample(bank: Bank, rows: IntArray, summary: str) -> Array:
+    """Observations of some rows, every k-th one of all if they are many, shape (m, inputs)."""
+    total = len(rows) if summary == "identity" else int(bank.n[rows].sum())
+    every, done, parts = max(1, total // _ENOUGH), 0, []
+    for chunk in np.split(rows, range(_READ, len(rows), _READ)):
+        values = observations(bank, chunk, summary)
+        parts.append(values[-done % every :: every].copy())  # or all of them would stay
+        done += len(values)
+    return np.concatenate(parts)
 
 
 def _identity(material: Material, *settings: Any) -> str:

@@ -112,14 +112,22 @@ def test_vector_layout_has_one_observation():
     assert x.values.shape == (2, 1, 2)
 
 
-def test_more_shards_than_are_kept_open(tmp_path):
+def test_more_shards_than_are_kept_open(tmp_path, monkeypatch):
     model = ragged()
     path = tmp_path / "bank"
     bank = simulate(model, 150, seed=1, path=path, chunk_rows=1, shard_rows=1)
     memory = simulate(model, 150, seed=1, chunk_rows=1, shard_rows=1)
     rows = np.random.default_rng(1).permutation(150)
     assert np.array_equal(bank.flat(rows)[0], memory.flat(rows)[0])
-    assert len(bank._mapped) <= 4
+    assert len(bank._mapped) == 64
+    bank.release()
+    assert not bank._mapped
+    monkeypatch.setattr("sbi_kit.bank._BYTES", 8 * 2 * 6 * 5)  # five of the largest shards
+    assert np.array_equal(bank.flat(rows)[0], memory.flat(rows)[0])
+    assert 5 <= len(bank._mapped) <= 15
+    monkeypatch.setattr("sbi_kit.bank._BYTES", 1)
+    assert np.array_equal(bank.flat(rows)[0], memory.flat(rows)[0])
+    assert len(bank._mapped) == 1
 
 
 def test_readers_in_threads_agree(tmp_path):

@@ -12,8 +12,10 @@ import pytest
 import torch
 
 import sbi_kit as sk
-from sbi_kit.batches import BankBatches
+from sbi_kit.batches import BankBatches, observations, standardise
 from sbi_kit.checks import BadType, BadValue, UnknownName
+from sbi_kit.encoder import as_rows
+from sbi_kit.learning import _features, _sample, _some, prepare
 from sbi_kit.summary import NEEDED, SUMMARIES
 from sbi_kit.summary.standardize import fit_standardizer
 
@@ -200,10 +202,11 @@ def test_batches_are_a_function_of_the_step(set_bank, window, monkeypatch):
     assert 0.5 < len(parts) / len(steps) < 0.98
 
 
+@pytest.mark.parametrize("block", [25, 1_000])  # a window holds 200 rows
 def test_a_streamed_pass_reads_every_row_once_and_mixes_distant_ones(
-    set_bank, tmp_path, monkeypatch
+    set_bank, tmp_path, monkeypatch, block
 ):
-    monkeypatch.setattr("sbi_kit.batches._BLOCK", 25)
+    monkeypatch.setattr("sbi_kit.batches._BLOCK", block)
     model = make(simulate=sets, data=set_bank.data, name="sets")
     bank = sk.simulate(model, 1_000, seed=1, path=tmp_path / "bank", shard_rows=100)
     shuffled = np.random.default_rng(1).permutation(1_000)
@@ -218,13 +221,13 @@ def test_a_streamed_pass_reads_every_row_once_and_mixes_distant_ones(
         seed=1,
         window=window,
     )
-    read, take = [], sk.Bank.take
+    read, flat = [], sk.Bank.flat
 
     def spy(self, rows):
         read.extend(rows.tolist())
-        return take(self, rows)
+        return flat(self, rows)
 
-    monkeypatch.setattr(sk.Bank, "take", spy)
+    monkeypatch.setattr(sk.Bank, "flat", spy)
     orders = []
     for number in range(3):
         read.clear()
@@ -238,7 +241,7 @@ def test_a_streamed_pass_reads_every_row_once_and_mixes_distant_ones(
         for start in range(0, 800, 200):  # datasets in a window
             part = np.array(seen[start : start + 200])
             assert len(np.unique(part // 25)) >= 8
-            assert np.ptp(part) > 400
+            assert np.ptp(part) > 300
     assert orders[0] != orders[1] != orders[2]
     read.clear()
     assert sum(len(u) for u, _, _ in batches.validation()) == 100
@@ -258,17 +261,103 @@ def test_a_validation_split_larger_than_a_window_is_read_each_time(set_bank, mon
         seed=1,
         window=10_000,
     )
-    read, take = [], sk.Bank.take
+    read, flat = [], sk.Bank.flat
 
     def spy(self, rows):
         read.extend(rows.tolist())
-        return take(self, rows)
+        return flat(self, rows)
 
-    monkeypatch.setattr(sk.Bank, "take", spy)
+    monkeypatch.setattr(sk.Bank, "flat", spy)
     for _ in range(2):
         read.clear()
         assert sum(len(u) for u, _, _ in batches.validation()) == 500
         assert sorted(read) == list(range(500, 1_000))
+
+
+def test_windows_of_a_bank_on_disk_are_those_of_one_in_memory(set_bank, tmp_path):
+    model = make(simulate=sets, data=set_bank.data, name="sets")
+    disk = sk.simulate(model, 1_000, seed=1, path=tmp_path / "bank", shard_rows=100)
+    both = [
+        BankBatches(
+            bank,
+            np.arange(900),
+            np.arange(900, 1_000),
+            summary="deep_set",
+            standardizer=fit_standardizer(np.concatenate(bank.take(range(100))[1].each())),
+            batch_size=30,
+            seed=1,
+            window=10_000,
+        )
+        for bank in (set_bank, disk)
+    ]
+    steps = range(0, 2 * both[0].per_pass, 7)
+    one, two = ([*map(b.training, steps), *b.validation()] for b in both)
+    assert all(
+        torch.equal(a, b)
+        for parts in zip(one, two, strict=True)
+        for a, b in zip(*parts, strict=True)
+    )
+
+
+# What is read without padding is what padded datasets hold
+
+
+@pytest.mark.parametrize(
+    ("summary", "n"), [("identity", 4), ("identity", None), ("deep_set", 4), ("deep_set", (3, 9))]
+)
+@pytest.mark.parametrize("known", [None, sk.Prior(delay=sk.Uniform(1, 2))])
+def test_observations_are_those_of_the_datasets(summary, n, known):
+    parts = {"columns": ("x", "y"), "context": known}
+    data = sk.Exchangeable(n=n, **parts) if n else sk.Vector(**parts)
+
+    def one(theta, rng, *_):
+        return sets(theta, rng, 1)[:, 0]
+
+    def many(theta, rng, n, *_):
+        return sets(theta, rng, n)
+
+    bank = bank_of(rows=300, simulate=many if n else one, data=data)
+    rows = np.random.default_rng(1).permutation(300)[:90]
+    x = as_rows(bank.take(rows)[1], data, summary)
+    assert np.array_equal(observations(bank, rows, summary), x.values[x.mask])
+
+
+def test_values_are_standardised_in_pieces_as_in_one(monkeypatch):
+    monkeypatch.setattr("sbi_kit.batches._TOGETHER", 7)
+    values = np.exp(3 * np.random.default_rng(1).standard_normal((100, 2)))
+    standardizer = fit_standardizer(values)
+    out = np.full((103, standardizer.features), 9, dtype=np.float32)
+    standardise(values, standardizer, out)
+    assert np.array_equal(out[:100], standardizer(values))
+    assert (out[100:] == 9).all()
+
+
+@pytest.mark.parametrize("enough", [10, 300, 10**6])
+def test_of_many_observations_every_kth_is_looked_at(set_bank, monkeypatch, enough):
+    monkeypatch.setattr("sbi_kit.learning._ENOUGH", enough)
+    monkeypatch.setattr("sbi_kit.learning._READ", 7)
+    rows = np.random.default_rng(1).permutation(1_000)[:200]
+    values = np.concatenate(set_bank.take(rows)[1].each())
+    found = _sample(set_bank, rows, "deep_set")
+    assert np.array_equal(found, values[:: max(1, len(values) // enough)])
+
+
+def test_what_is_usual_is_told_by_padded_datasets(set_bank):
+    material = prepare(set_bank, set_bank.usable, summary="deep_set", share=0.1, seed=1)
+    x = set_bank.take(material.training)[1]  # fewer than are looked at
+    values, n = _some(material)
+    exact = torch.from_numpy(material.standardizer(x.values))
+    mask = torch.from_numpy(x.mask)
+    assert torch.equal(values[mask], exact[mask])
+    assert n.tolist() == x.n.tolist()
+
+
+def test_features_do_not_depend_on_how_many_are_made_at_a_time(set_bank, monkeypatch):
+    encoder = sk.fit(set_bank, seed=2, **(SMALL | {"steps": 8})).encoder
+    rows = np.random.default_rng(1).permutation(1_000)[:200]
+    whole = encoder.summarise(set_bank.take(rows)[1]).numpy()
+    monkeypatch.setattr("sbi_kit.learning._CHUNK", 100)  # 11 datasets of 9
+    assert _features(encoder, set_bank, rows) == pytest.approx(whole, rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize("window", [10**8, 2_000])
