@@ -12,7 +12,6 @@ disk, stand one window and, if they are few, the validation rows; and a batch is
 the step alone.
 """
 
-import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -100,14 +99,6 @@ class BankBatches:
         kept = np.arange(len(training) if self._streamed else 0, len(rows))
         fits = not self._streamed or _KEPT * share * len(rows) >= len(kept)
         self._kept = self._read(kept) if fits else None
-
-    def reseeded(self, seed: int) -> "BankBatches":
-        """The same rows by another seed; what was read for good is shared."""
-        other = copy.copy(self)
-        other.seed = seed
-        other._pass = (-1, self._pass[1])
-        other._window = None
-        return other
 
     def training(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """The batch of a step."""

@@ -139,7 +139,7 @@ def simulate(
 @options.number("--steps", "Gradient steps at most; by default 6,000 or more, or any in --minutes.")
 @options.amount("--minutes", "Minutes to train at most.")
 @click.option("--summary", metavar="NAME", help="Summary network; by default what suits the data.")
-@options.number("--members", "Networks to train; the posterior mixes theirs.", default=1)
+@options.number("--members", "Networks to mix; by default 5 below 3,000 simulations, else 1.")
 @options.workers
 @options.seed
 @options.settings
@@ -155,7 +155,7 @@ def fit(
     steps: int | None,
     minutes: float | None,
     summary: str | None,
-    members: int,
+    members: int | None,
     workers: int,
     seed: int,
     settings: dict[str, Any],
@@ -190,7 +190,7 @@ def fit(
     if online and simulations is None and steps is None and minutes is None:
         command = click.get_current_context()
         raise click.UsageError("--online needs --simulations, --minutes or --steps", command)
-    if online and members > 1:
+    if online and members is not None and members > 1:
         command = click.get_current_context()
         raise click.UsageError("--online and --members exclude each other", command)
     # A checkpoint says that this very run had begun, so what it wrote itself is no obstacle.

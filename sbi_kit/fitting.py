@@ -4,16 +4,14 @@ The minimum over all q is the posterior itself, for every x at once (Papamakario
 arXiv:1605.06376), and the features f that reach it are sufficient (Radev et al. 2020,
 arXiv:2003.06281): summary network and flow are learned jointly, by one loss.
 
-Members of an ensemble learn one after another from the same rows, standardised alike and judged by
-the same validation rows; they differ in the weights they start from and the order of batches. The
-first is what a fit of one member would be.
+Members of an ensemble learn one after another, each validated on another share of the rows and
+trained on the rest (cross-validation), so that together they have learned from every simulation.
+They differ in the weights they start from, too. The first is what a fit of one member would be.
 """
 
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any
-
-import torch
 
 from sbi_kit.bank import Bank, usable_rows
 from sbi_kit.batches import BankBatches
@@ -21,8 +19,10 @@ from sbi_kit.checks import BadType, expect_integer, expect_number
 from sbi_kit.learning import (
     architecture_for,
     default_batch_size,
+    default_members,
     default_steps,
     enough,
+    fold,
     history_of,
     learn,
     observations_in,
@@ -32,8 +32,6 @@ from sbi_kit.learning import (
     summary_for,
     trace_of,
 )
-from sbi_kit.mixture import log_mean
-from sbi_kit.network import Network
 from sbi_kit.neural import NeuralPosterior
 from sbi_kit.seeds import torch_seed
 from sbi_kit.train import Progress, State
@@ -47,7 +45,7 @@ def fit(
     coupling: str = "spline",
     steps: int | None = None,
     seconds: float | None = None,
-    members: int = 1,
+    members: int | None = None,
     batch_size: int | None = None,
     learning_rate: float = 5e-3,
     patience: int = 10,
@@ -72,7 +70,8 @@ def fit(
             validation stops improving.
         seconds: Time to train at most, whether in one go or resumed; None does not limit it. The
             members of an ensemble have equal parts of it.
-        members: Networks to train; the posterior is the equal mixture of theirs.
+        members: Networks to train; the posterior is the equal mixture of theirs. None trains five
+            on fewer than 3,000 simulations, else one.
         batch_size: Simulations per step; None takes as many as have 15,000 observations, from 64 to
             256, and a fortieth of the bank at most, if that is 32 or more.
         learning_rate: The highest rate of the schedule.
@@ -101,31 +100,25 @@ def fit(
         advice = "pass what simulate or Bank.open returned"
         raise BadType("a bank of simulations", type(bank).__name__, advice)
     share = expect_number("validation_share", validation_share, low=0.01, high=0.5)
-    count = expect_integer("members", members, low=1)
+    if members is not None:
+        expect_integer("members", members, low=1)
     if seconds is not None:
-        seconds = expect_number("seconds", seconds, low=0, open_low=True) / count
+        expect_number("seconds", seconds, low=0, open_low=True)
     name = summary_for(bank.data, summary)
     rows = enough(usable_rows(bank, bad_share=bad_share))
+    count = default_members(len(rows)) if members is None else members
     material = prepare(bank, rows, summary=name, share=share, seed=seed)
     if batch_size is None:
         batch_size = default_batch_size(len(rows), observations_in(bank.data, name))
-    batches = BankBatches(
-        bank,
-        material.training,
-        material.validation,
-        summary=name,
-        standardizer=material.standardizer,
-        batch_size=expect_integer("batch_size", batch_size, low=1),
-        seed=seed,
-    )
+    expect_integer("batch_size", batch_size, low=1)
     if steps is None and seconds is None:
         steps = default_steps(len(rows))
     recipe = recipe_for(
         steps,
-        seconds,
+        None if seconds is None else seconds / count,
         learning_rate=learning_rate,
         patience=patience,
-        validated=len(material.validation) / batches.batch_size,
+        validated=len(material.validation) / min(batch_size, len(material.training)),
     )
     sizes = architecture_for(
         material,
@@ -138,9 +131,19 @@ def fit(
     seeds = [seed, *(torch_seed(seed, "member", k) for k in range(1, count))]
     networks, states = [], []
     for member, own_seed in enumerate(seeds):
+        own = fold(material, member)
+        batches = BankBatches(
+            bank,
+            own.training,
+            own.validation,
+            summary=name,
+            standardizer=own.standardizer,
+            batch_size=batch_size,
+            seed=own_seed,
+        )
         network, state = learn(
-            material,
-            batches.reseeded(own_seed),
+            own,
+            batches,
             recipe,
             sizes,
             seed=own_seed,
@@ -153,30 +156,16 @@ def fit(
         networks.append(network)
         states.append(state)
     made = history_of(material, seed=seed, batch_size=batch_size, recipe=recipe)
-    outcome = trace_of(states[0]) if count == 1 else _ensemble(networks, states, seeds, batches)
+    outcome = trace_of(states[0]) if count == 1 else _ensemble(states, seeds)
     return posterior_of(material, networks, sizes, made | outcome)
 
 
-def _ensemble(
-    networks: Sequence[Network],
-    states: Sequence[State],
-    seeds: Sequence[int],
-    batches: BankBatches,
-) -> dict[str, Any]:
-    """How an ensemble was trained: the steps of all, the mixture's loss, and each one's trace."""
+def _ensemble(states: Sequence[State], seeds: Sequence[int]) -> dict[str, Any]:
+    """How an ensemble was trained: the steps of all, their mean loss, and each one's trace."""
     return {
         "steps_done": sum(state.step for state in states),
-        "validation_loss": _mixture_loss(networks, batches),
+        "validation_loss": sum(state.best for state in states) / len(states),
         "members": [
             {"seed": seed, **trace_of(state)} for seed, state in zip(seeds, states, strict=True)
         ],
     }
-
-
-@torch.inference_mode()
-def _mixture_loss(networks: Sequence[Network], batches: BankBatches) -> float:
-    """Mean of -log q over the validation rows, q being the mixture of the networks'."""
-    losses = [
-        -log_mean([network(*batch) for network in networks]) for batch in batches.validation()
-    ]
-    return torch.cat(losses).double().mean().item()

@@ -11,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ _EVALUATIONS = 25  # of the validation split, at least, if steps are few
 _OFTEN = 40  # steps between two of them, at least, if they are many
 _TOGETHER, _BATCH = 15_000, (64, 256)  # observations in a batch, if that is as many datasets
 _WIDE, _NARROW, _PLENTY = 128, 64, 30_000  # widths, and simulations that bear the wide one
+_ENSEMBLE, _SCARCE = 5, 3_000  # members of an ensemble, and simulations that are too few for one
 _USUAL = 1_000  # simulations that show a summary what is usual
 _SAMPLE = 5_000  # simulations that stand for all where statistics are taken,
 _ENOUGH = 500_000  # and observations of theirs
@@ -84,6 +85,11 @@ def default_batch_size(simulations: int, observations: float) -> int:
     """Simulations per step that suit their number and the observations in each."""
     most = int(np.clip(_TOGETHER / observations, *_BATCH))
     return int(np.clip(simulations // 40, min(32, most), most))
+
+
+def default_members(simulations: int) -> int:
+    """Members of an ensemble: several where the simulations are too few for one network."""
+    return _ENSEMBLE if simulations < _SCARCE else 1
 
 
 def default_steps(simulations: int) -> int:
@@ -136,6 +142,14 @@ def prepare(bank: Bank, rows: IntArray, *, summary: str, share: float, seed: int
     _expect_suitable(bank, summary)
     training, validation = _split(rows, share, seed)
     return Material(bank, summary, training, validation, _standardise(bank, training, summary))
+
+
+def fold(material: Material, number: int) -> Material:
+    """The same rows split anew: as many as before validate, others at each number, in turn."""
+    held = len(material.validation)
+    rows = np.concatenate([material.validation, material.training])
+    rows = np.roll(rows, -(number * held % len(rows)))
+    return replace(material, training=rows[held:], validation=rows[:held])
 
 
 def recipe_for(

@@ -93,7 +93,7 @@ class Training:
     summary: str | None
     steps: int | None
     minutes: float | None
-    members: int
+    members: int | None
     checkpoint: Path
 
     @property

@@ -15,11 +15,18 @@ import sbi_kit as sk
 from sbi_kit.batches import BankBatches, observations, standardise
 from sbi_kit.checks import BadType, BadValue, UnknownName
 from sbi_kit.encoder import as_rows
-from sbi_kit.learning import _features, _sample, _some, prepare
+from sbi_kit.learning import (
+    _features,
+    _sample,
+    _some,
+    default_members,
+    default_steps,
+    prepare,
+)
 from sbi_kit.summary import NEEDED, SUMMARIES
 from sbi_kit.summary.standardize import fit_standardizer
 
-SMALL = {"width": 16, "hidden": 16, "blocks": 2, "steps": 150}
+SMALL = {"width": 16, "hidden": 16, "blocks": 2, "steps": 150, "members": 1}
 PRIOR = sk.Prior(a=sk.Normal(0, 1), b=sk.Normal(2, 3))
 X = np.array([[0.3, -1.0], [1.0, 4.0]])
 
@@ -59,6 +66,11 @@ def posterior(bank):
 def weights_of(posterior):
     state = posterior.encoder.network.state_dict()
     return b"".join(state[name].numpy().tobytes() for name in sorted(state))
+
+
+def test_few_simulations_make_an_ensemble_and_many_more_steps():
+    assert [default_members(rows) for rows in (50, 2_999, 3_000)] == [5, 5, 1]
+    assert [default_steps(rows) for rows in (50, 50_000, 200_000)] == [6_000, 6_000, 12_000]
 
 
 def quiet(call):
