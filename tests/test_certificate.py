@@ -52,7 +52,9 @@ def trained(seed, b="b"):
         data=sk.Vector(columns=("x", "y")),
         simulate=simulated,
     )
-    return sk.fit(sk.simulate(model, 1_000, seed=1), seed=seed, width=8, hidden=8, steps=5)
+    return sk.fit(
+        sk.simulate(model, 1_000, seed=1), seed=seed, width=8, hidden=8, steps=5, members=1
+    )
 
 
 @pytest.fixture(scope="module")

@@ -104,7 +104,7 @@ POINTS = {
 PROJECT = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text())["project"]
 OWN = PROJECT["entry-points"]["sbi_kit.simulators"]
 NAMES = ", ".join(sorted([*POINTS, *OWN]))
-SMALL = ("--simulations", "300", "--steps", "250")
+SMALL = ("--simulations", "300", "--steps", "250", "--members", "1")
 FILES = ["certificate.json", "posterior.json", "weights.safetensors"]
 ROUGH = "300 simulations give a rough posterior"
 

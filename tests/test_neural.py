@@ -14,8 +14,8 @@ from sbi_kit.contracts import Posterior
 from sbi_kit.data import Datasets, read, stack
 from sbi_kit.diagnostics.predictive import predictive_check
 
-SMALL = {"width": 16, "hidden": 16, "blocks": 2, "steps": 200}
-QUICK = {"steps": 300, "batch_size": 200, "width": 16, "hidden": 16, "blocks": 1}
+SMALL = {"width": 16, "hidden": 16, "blocks": 2, "steps": 200, "members": 1}
+QUICK = {"steps": 300, "batch_size": 200, "width": 16, "hidden": 16, "blocks": 1, "members": 1}
 TRIANGLE = sk.Prior(beta=sk.Uniform(0.01, 1), gamma=sk.Uniform(0, "beta"))
 
 

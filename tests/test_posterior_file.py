@@ -35,7 +35,7 @@ def trained(prior, data=None, summary=None, simulate=None):
         simulate=simulate or (lambda theta, rng: theta + 0.5 * rng.standard_normal(theta.shape)),
     )
     bank = sk.simulate(model, 1_000, seed=1)
-    return sk.fit(bank, seed=2, summary=summary, width=8, hidden=8, blocks=2, steps=25)
+    return sk.fit(bank, seed=2, summary=summary, width=8, hidden=8, blocks=2, steps=25, members=1)
 
 
 @pytest.fixture(scope="module")
