@@ -256,16 +256,17 @@ def posterior_of(
     bank = material.bank
     encoder = Encoder(bank.data, material.summary, material.standardizer, tuple(networks))
     reference, held_out = (
-        encoder.summarise(bank.take(part[:_SAMPLE])[1]).numpy()
-        for part in (material.training, material.validation)
+        encoder.describe(x, encoder.summarise(x))
+        for x in (bank.take(part[:_SAMPLE])[1] for part in (material.training, material.validation))
     )
+    widths = len(networks) * sizes.width, encoder.statistics
     return NeuralPosterior(
         prior=bank.prior,
         data=bank.data,
         simulator=bank.simulator,
         architecture=sizes,
         encoder=encoder,
-        familiarity=fit_familiarity(reference, held_out),
+        familiarity=fit_familiarity(reference, held_out, widths),
         history=history,
         model=bank.model,
     )
