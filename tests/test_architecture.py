@@ -24,7 +24,8 @@ FLOORS = {
     ),
     METHODS: "neural learning fitting online",
     JUDGES: (
-        "diagnostics diagnostics.bands diagnostics.ranks diagnostics.calibration testing "
+        "diagnostics diagnostics.bands diagnostics.ranks diagnostics.calibration "
+        "diagnostics.distances diagnostics.importance diagnostics.local testing "
         "testing.forms testing.generators testing.priors testing.randomness testing.simulators "
         "testing.streams"
     ),
@@ -43,9 +44,11 @@ ACQUAINTED = {
 OWNERS = {
     "nflows": {"flow"},
     "arviz": {"arviz_bridge"},
+    "arviz_stats": {"arviz_bridge"},
     "xarray": {"arviz_bridge"},
     "loky": {"workers"},
     "matplotlib": set(),
+    "sklearn": {"diagnostics.distances"},
     "dask": set(),
     "click": SURFACES,
     "rich": SURFACES,
