@@ -348,3 +348,25 @@ def _version() -> str:
         return version("sbi_kit")
     except PackageNotFoundError:  # run from a checkout that is not installed
         return "unknown"
+
+
+def psis(log_weights: Array) -> tuple[Array, float]:
+    """Pareto-smoothed importance weights (Vehtari et al. 2024, JMLR 25:72).
+
+    Args:
+        log_weights: Logarithms of the raw weights up to a constant, finite, shape (s,); s at least
+            25, and not all of the largest equal, as no tail can be fitted to these.
+
+    Returns:
+        Logarithms of the smoothed weights up to another constant, shape (s,), and the shape k-hat
+        of their Pareto tail.
+    """
+    arviz = load_arviz()
+    if hasattr(arviz, "psislw"):
+        smoothed, shape = arviz.psislw(log_weights)
+    else:
+        from arviz_stats.base import array_stats
+
+        # This one takes log likelihoods to be left out, whose weights are their inverse.
+        smoothed, shape = array_stats.psislw(-log_weights)
+    return np.asarray(smoothed, dtype=np.float64), float(shape)

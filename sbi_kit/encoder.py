@@ -11,7 +11,8 @@ from torch import Tensor
 from sbi_kit.checks import BadValue
 from sbi_kit.context import names_of
 from sbi_kit.contracts import Array, IntArray
-from sbi_kit.data import AnyLayout, Datasets, Vector, missable
+from sbi_kit.data import AnyLayout, Datasets, Matrix, Vector, missable
+from sbi_kit.familiarity import column_statistics
 from sbi_kit.network import Network
 from sbi_kit.summary.standardize import Standardizer
 
@@ -52,6 +53,37 @@ class Encoder:
             members = [network.features(*tensors) for network in self.networks]
             parts.append(torch.cat(members, dim=-1))
         return torch.cat(parts)[np.argsort(order)]
+
+    def describe(self, x: Datasets, summaries: Tensor) -> Array:
+        """What strange datasets are told by: their summaries and, beside them, plain statistics.
+
+        Args:
+            x: b datasets.
+            summaries: What `summarise` returned for them, shape (b, members * width).
+
+        Returns:
+            Both, shape (b, members * width + statistics).
+        """
+        rows = as_rows(x, self.data, self.summary)
+        size = max(1, _TOGETHER // rows.values.shape[1])
+        parts = [
+            self._statistics(rows.take(slice(start, start + size)))
+            for start in range(0, len(rows), size)
+        ]
+        return np.concatenate([summaries.numpy(), np.concatenate(parts)], axis=1, dtype=np.float64)
+
+    @property
+    def statistics(self) -> int:
+        """How many statistics `describe` sets beside the summaries."""
+        blank = np.zeros((1, 1, len(self.standardizer.center)))
+        return int(self._statistics(Datasets(blank, np.ones(1, dtype=np.int64))).shape[1])
+
+    def _statistics(self, rows: Datasets) -> Array:
+        values = self.standardizer(rows.values)
+        if isinstance(self.data, Vector) or self.summary == "identity":
+            return values[:, 0].astype(np.float64)
+        exchangeable = isinstance(self.data, Matrix) and self.data.columns_exchangeable
+        return column_statistics(values, rows.n, exchangeable=exchangeable)
 
 
 def to_tensors(x: Datasets, standardizer: Standardizer) -> tuple[Tensor, Tensor]:

@@ -284,23 +284,24 @@ def posterior_of(
         _features(encoder, bank, part[:_SAMPLE])
         for part in (material.training, material.validation)
     )
+    widths = len(networks) * sizes.width, encoder.statistics
     return NeuralPosterior(
         prior=bank.prior,
         data=bank.data,
         simulator=bank.simulator,
         architecture=sizes,
         encoder=encoder,
-        familiarity=fit_familiarity(reference, held_out),
+        familiarity=fit_familiarity(reference, held_out, widths),
         history=history,
         model=bank.model,
     )
 
 
-def _features(encoder: Encoder, bank: Bank, rows: IntArray) -> NDArray[np.float32]:
-    """Features of some rows, shape (rows, members * width), a chunk of rows at a time."""
+def _features(encoder: Encoder, bank: Bank, rows: IntArray) -> Array:
+    """What familiarity sees of some rows, shape (rows, f), a chunk of rows at a time."""
     size = max(1, _CHUNK // bank.data.n_range[1])
-    chunks = np.split(rows, range(size, len(rows), size))
-    return np.concatenate([encoder.summarise(bank.take(part)[1]).numpy() for part in chunks])
+    chunks = (bank.take(part)[1] for part in np.split(rows, range(size, len(rows), size)))
+    return np.concatenate([encoder.describe(x, encoder.summarise(x)) for x in chunks])
 
 
 def history_of(material: Material, *, seed: int, batch_size: int, recipe: Recipe) -> dict[str, Any]:

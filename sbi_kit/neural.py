@@ -265,7 +265,7 @@ class NeuralPosterior:
         """Warn of datasets of untrained size or context and of those unlike all simulations."""
         for text in self._extrapolations(x):
             warnings.warn(text, UserWarning, stacklevel=stacklevel)
-        scores = self.familiarity.score(summaries.numpy())
+        scores = self.familiarity.score(self.encoder.describe(x, summaries))
         p_values = self.familiarity.p_value(scores)
         worst = int(np.argmin(p_values))
         if p_values[worst] * len(x) < _UNFAMILIAR:
@@ -376,20 +376,26 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Neur
         or architecture.inputs != standardizer.features
         or have != [shapes_of(architecture)] * members
         or {name.partition(".")[0] for name in tensors} != known
-        or {len(familiarity.center), len(familiarity.whitener)} != {members * architecture.width}
     ):
         raise BadValue("an architecture of the prior's and the weights' sizes", "another", _RESTORE)
+    encoder = Encoder(
+        data,
+        architecture.summary,
+        standardizer,
+        tuple(_with_weights(architecture, member) for member in weights),
+    )
+    described = members * architecture.width + encoder.statistics
+    if (
+        familiarity.whitener.shape != (described, len(familiarity.view))
+        or len(familiarity.center) != described
+    ):
+        raise BadValue(f"a reference of {described} features", "another", _RESTORE)
     return NeuralPosterior(
         prior=prior,
         data=data,
         simulator=document["simulator"],
         architecture=architecture,
-        encoder=Encoder(
-            data,
-            architecture.summary,
-            standardizer,
-            tuple(_with_weights(architecture, member) for member in weights),
-        ),
+        encoder=encoder,
         familiarity=familiarity,
         history=document["training"],
     )

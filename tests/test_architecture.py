@@ -28,7 +28,8 @@ FLOORS = {
         "diagnostics diagnostics.bands diagnostics.ranks diagnostics.uniformity "
         "diagnostics.quantities diagnostics.regions diagnostics.strata diagnostics.recovery "
         "diagnostics.verdict diagnostics.calibration diagnostics.discrepancies "
-        "diagnostics.predictive testing "
+        "diagnostics.predictive diagnostics.distances diagnostics.importance diagnostics.local "
+        "testing "
         "testing.forms testing.generators testing.priors testing.randomness testing.simulators "
         "testing.streams"
     ),
@@ -47,9 +48,11 @@ ACQUAINTED = {
 OWNERS = {
     "nflows": {"flow"},
     "arviz": {"arviz_bridge"},
+    "arviz_stats": {"arviz_bridge"},
     "xarray": {"arviz_bridge"},
     "loky": {"workers"},
     "matplotlib": set(),
+    "sklearn": {"diagnostics.distances"},
     "dask": set(),
     "click": SURFACES,
     "rich": SURFACES,

@@ -499,7 +499,7 @@ def test_the_identity_needs_a_fixed_size(set_bank):
 def test_every_summary_fits_a_fixed_series(summary):
     data = sk.Series(columns=("x", "y"), n=4)
     posterior = sk.fit(bank_of(simulate=sets, data=data), seed=2, summary=summary, **SMALL)
-    draws = posterior.sample(np.full((4, 2), [1.0, 5.0]), draws=500, seed=1)[0]
+    draws = posterior.sample(np.array([[0, 4], [2, 5], [0, 6], [2, 5]]), draws=500, seed=1)[0]
     assert np.abs(draws.mean(0) - [0.8, 4.8]).max() < 0.8
 
 

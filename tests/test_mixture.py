@@ -177,7 +177,8 @@ def test_strange_data_are_judged_by_what_all_members_see(ensemble, data):
     assert summaries.shape == (3, 3 * QUICK["width"])
     moved = summaries.clone()
     moved[:, 2 * QUICK["width"] :] += 10 * summaries.abs().max()
-    scores = [ensemble.familiarity.score(part.numpy()) for part in (summaries, moved)]
+    seen = [ensemble.encoder.describe(data, part) for part in (summaries, moved)]
+    scores = [ensemble.familiarity.score(part) for part in seen]
     assert (scores[1] > 3 * scores[0]).all()
     with pytest.warns(UserWarning, match="is unlike everything simulated"):
         ensemble.sample([[1e4, -1e4]], draws=5, seed=1)

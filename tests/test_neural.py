@@ -657,7 +657,7 @@ def test_untrained_context_is_named(stimulus):
 
 
 def test_data_are_replicated_under_the_observed_context(stimulus):
-    x = np.full((2, 4, 1), 2.0)
+    x = np.tile([[1.0], [2.5], [1.5], [3.0]], (2, 1, 1))
     known = {"strength": [0.25, 1.9]}
     idata = stimulus.infer(x, draws=1_000, seed=3, predictive=1_000, context=known)
     assert idata["constant_data"]["strength"].values.tolist() == known["strength"]
