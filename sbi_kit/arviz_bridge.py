@@ -57,6 +57,7 @@ def inference_data(
     prior: Array,
     layout: AnyLayout,
     observed: Datasets,
+    weights: Array | None = None,
     predictive: Array | None = None,
     prior_predictive: Array | None = None,
     predictive_draws: IntArray | None = None,
@@ -77,6 +78,7 @@ def inference_data(
         prior: Draws of the prior, shape (p, d).
         layout: What one dataset looks like; a `Vector` has no observation dim.
         observed: The b observed datasets.
+        weights: Importance weights of the draws, shape (b, s), which become `weight`.
         predictive: Data simulated from k of the draws, shape (b, k, n, columns), n that of
             `observed.values`; what lies beyond a dataset's own n is ignored.
         prior_predictive: The same from k draws of the prior.
@@ -102,11 +104,14 @@ def inference_data(
     s = draws.shape[1]
     log_q = expect_array("log_q", log_q, (b, s), do=_FIT)
     prior = expect_array("prior", prior, ("draws", d), do=_FIT)
-    densities = _sampled(("log_q",), log_q[:, :, None], np.arange(s), ())
+    stats = {"log_q": log_q}
+    if weights is not None:
+        stats["weight"] = expect_array("weights", weights, (b, s), do=_FIT)
+    of_draws = _sampled(tuple(stats), np.stack(list(stats.values()), -1), np.arange(s), ())
     groups = {
         "posterior": _sampled(names, draws, np.arange(s), ()),
         "prior": _sampled(names, prior[None], np.arange(len(prior)), ()),
-        "sample_stats": densities.merge(_each("score", scores or {}, b)),
+        "sample_stats": of_draws.merge(_each("score", scores or {}, b)),
         "observed_data": _observed(layout, observed),
         "constant_data": _each("constant", {"n": observed.n, **(constants or {})}, b),
     }

@@ -63,9 +63,10 @@ class Layout(Protocol):
 class Simulator(Protocol):
     """A forward model that any package may provide.
 
-    Optional attributes: `observed`, real data in any form `sample` accepts; and the constructor's
-    arguments under their own names, so that a bank can record them and a posterior rebuild the
-    model.
+    Optional attributes: `observed`, real data in any form `sample` accepts; where the likelihood is
+    known, `log_likelihood(theta, x)`, theta (s, d) and one dataset to (s,), by which draws are
+    weighted to the exact posterior; and the constructor's arguments under their own names, so that
+    a bank can record them and a posterior rebuild the model.
     """
 
     @property

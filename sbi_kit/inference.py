@@ -15,6 +15,7 @@ from sbi_kit.checks import expect_integer
 from sbi_kit.context import names_of
 from sbi_kit.contracts import Array
 from sbi_kit.data import AnyLayout, Datasets
+from sbi_kit.importance import FEWEST, correct_draws
 from sbi_kit.seeds import numpy_stream
 from sbi_kit.simulation import replicate_each
 
@@ -47,9 +48,13 @@ def infer(
     Returns:
         ArviZ data with the groups posterior, prior, sample_stats (log_q and the scores),
         observed_data, constant_data (n and the context), posterior_predictive and prior_predictive.
+        Where the model has a `log_likelihood` and there are 100 draws or more, sample_stats has
+        also `weight`, the importance weight of each draw, and `k_hat` of each dataset, which says
+        whether to trust the weights (`sbi_kit.importance`).
 
     Warns:
-        UserWarning: The simulator failed for draws of the prior; prior_predictive is left out.
+        UserWarning: The simulator failed for draws of the prior, or its likelihood for those of the
+            posterior; prior_predictive or the weights are left out.
     """
     expect_integer("draws", draws, low=1)
     most = expect_integer("predictive", predictive, low=0)
@@ -62,20 +67,45 @@ def infer(
             model, theta[:, picked], x, seed=seed, purpose="posterior predictive"
         )
         before = _before(model, prior[picked], x, seed)
+    log_q = posterior.log_prob(theta, x)
+    weights, shapes = _weights(posterior, model, theta, x, log_q, seed)
     return inference_data(
         names=posterior.prior.names,
         draws=theta,
-        log_q=posterior.log_prob(theta, x),
+        log_q=log_q,
+        weights=weights,
         prior=prior,
         layout=layout,
         observed=x,
         predictive=replicated,
         prior_predictive=before,
         predictive_draws=picked,
-        scores=scores,
+        scores={**scores, **shapes},
         constants=dict(zip(names_of(layout), x.context.T, strict=True)),
         attributes={**attributes, "seed": str(seed)},
     )
+
+
+def _weights(
+    posterior: contracts.Posterior,
+    model: contracts.Simulator | None,
+    theta: Array,
+    x: Datasets,
+    log_q: Array,
+    seed: int,
+) -> tuple[Array | None, dict[str, Array]]:
+    """Importance weights (b, s) of draws theta (b, s, d), and k_hat (b,), if there are any."""
+    log_likelihood = getattr(model, "log_likelihood", None)
+    if log_likelihood is None or theta.shape[1] < FEWEST:
+        return None, {}
+    try:
+        found = correct_draws(
+            posterior.prior, x, log_likelihood, theta=theta, log_q=log_q, seed=seed
+        )
+    except Exception as error:
+        _warn(f"The likelihood of the model failed ({_named(error)}); weights are left out.")
+        return None, {}
+    return found.weights, {"k_hat": found.k_hat}
 
 
 def _before(model: contracts.Simulator, prior: Array, x: Datasets, seed: int) -> Array | None:
@@ -85,10 +115,15 @@ def _before(model: contracts.Simulator, prior: Array, x: Datasets, seed: int) ->
         return replicate_each(model, theta, x, seed=seed, purpose="prior predictive")
     # Corners of the prior that the training skipped must not cost the inference.
     except Exception as error:
-        warnings.warn(
-            f"The simulator failed for draws of the prior ({type(error).__name__}: {error}); "
-            "prior_predictive is left out.",
-            UserWarning,
-            stacklevel=4,
-        )
+        left_out = "prior_predictive is left out"
+        _warn(f"The simulator failed for draws of the prior ({_named(error)}); {left_out}.")
         return None
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _warn(text: str) -> None:
+    """Warn whoever called the posterior's `infer`."""
+    warnings.warn(text, UserWarning, stacklevel=5)

@@ -190,7 +190,7 @@ class NeuralPosterior:
         summaries = self.encoder.summarise(observed)
         if not isinstance(x, Datasets):
             self._screen(observed, summaries, stacklevel=3)
-        unlike = self.familiarity.score(summaries.numpy())
+        unlike = self.familiarity.score(self.encoder.describe(observed, summaries))
         if model is None and expect_integer("predictive", predictive, low=0):
             model = self._find_model()
         elif model is not None:

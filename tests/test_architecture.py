@@ -21,14 +21,14 @@ FLOORS = {
         "summary.two_way summary.moments summary.soft summary.set_transformer "
         "summary.windows summary.cells summary.recurrent summary.convolution "
         "summary.standardize spline spline_kernels flow network mixture encoder batches "
-        "familiarity train checkpoint posterior_file certificate inference"
+        "familiarity train checkpoint posterior_file certificate importance inference"
     ),
     METHODS: "neural learning fitting online",
     JUDGES: (
         "diagnostics diagnostics.bands diagnostics.ranks diagnostics.uniformity "
         "diagnostics.quantities diagnostics.regions diagnostics.strata diagnostics.recovery "
         "diagnostics.verdict diagnostics.calibration diagnostics.discrepancies "
-        "diagnostics.predictive diagnostics.distances diagnostics.importance diagnostics.local "
+        "diagnostics.predictive diagnostics.distances diagnostics.local "
         "testing "
         "testing.forms testing.generators testing.priors testing.randomness testing.simulators "
         "testing.streams"

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from sbi_kit.checks import BadType, BadValue
-from sbi_kit.data import Datasets
-from sbi_kit.diagnostics.importance import correct, weigh
+from sbi_kit.data import Datasets, Vector
+from sbi_kit.importance import correct, weigh
+from sbi_kit.inference import infer
 from simulators.influenza import Influenza
 from simulators.sir import SIR
 from tests.benchmarks.influenza_reference import quadrature, summary
@@ -251,3 +252,47 @@ def test_epidemics_are_moved_to_their_exact_posterior():
         mean, sd = exact.mean()[row], exact.sd()[row]
         assert (np.abs(found.mean[0] - mean) < 0.08 * sd).all()
         np.testing.assert_allclose(found.sd[0], sd, rtol=0.08)
+
+
+# In an inference
+
+
+def inferred(log_likelihood, draws=400):
+    prior = SimpleNamespace(
+        names=("a", "b"),
+        log_prob=lambda t: -0.5 * (t**2).sum(-1),
+        sample=lambda b, rng: rng.normal(size=(b, 2)),
+    )
+    posterior = Toy(1.3)
+    posterior.prior = prior
+    return infer(
+        posterior,
+        X,
+        layout=Vector(columns=("x", "y")),
+        model=SimpleNamespace(log_likelihood=log_likelihood),
+        draws=draws,
+        predictive=0,
+        seed=1,
+        scores={},
+        attributes={},
+    ).sample_stats
+
+
+def test_an_inference_weights_its_draws_where_the_likelihood_is_known():
+    stats = inferred(likelihood)
+    found = correct(Toy(1.3), X, likelihood, draws=400, seed=1)
+    assert stats["weight"].dims == ("chain", "draw", "dataset")
+    np.testing.assert_allclose(stats["weight"].values[0].T, found.weights)
+    np.testing.assert_allclose(stats["k_hat"].values, found.k_hat)
+    assert "weight" not in inferred(likelihood, draws=99)
+
+
+def test_a_likelihood_that_fails_costs_the_weights_alone():
+    def broken(theta, x):
+        raise ZeroDivisionError("no such data")
+
+    message = r"likelihood of the model failed \(ZeroDivisionError: no such data\); weights are"
+    with pytest.warns(UserWarning, match=message):
+        stats = inferred(broken)
+    assert "log_q" in stats
+    assert not {"weight", "k_hat"} & set(stats)

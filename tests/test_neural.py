@@ -411,7 +411,9 @@ def test_infer_notes_how_unlike_the_simulations_the_data_are(sets):
     x = [*data_of("sets", 2), np.full((5, 2), 40.0)]
     with pytest.warns(UserWarning, match="Dataset 2 is unlike everything simulated"):
         stats = sets.infer(x, draws=9, seed=3, predictive=0)["sample_stats"]
-    scores = sets.familiarity.score(sets.encoder.summarise(read(x, sets.data)).numpy())
+    data = read(x, sets.data)
+    described = sets.encoder.describe(data, sets.encoder.summarise(data))
+    scores = sets.familiarity.score(described)
     assert stats["misspecification"].dims == stats["misspecification_p"].dims == ("dataset",)
     np.testing.assert_array_equal(stats["misspecification"], scores)
     np.testing.assert_array_equal(stats["misspecification_p"], sets.familiarity.p_value(scores))

@@ -17,12 +17,12 @@ from numpy.typing import ArrayLike
 
 from sbi_kit.arviz_bridge import psis
 from sbi_kit.checks import BadValue, expect_array, expect_integer
-from sbi_kit.contracts import Array, Posterior
+from sbi_kit.contracts import Array, Posterior, Prior
 from sbi_kit.data import Datasets
 from sbi_kit.seeds import numpy_stream
 
 LogLikelihood: TypeAlias = Callable[[Array, Datasets], Array]
-_FEWEST = 100  # draws that a tail can be fitted to
+FEWEST = 100  # draws that a tail can be fitted to
 _HIGHEST = 0.7  # k-hat above which no number of draws that anybody has suffices
 _EQUAL = 1e-9  # nats by which weights differ that are equal but for rounding
 
@@ -94,23 +94,50 @@ def correct(
         BadValue: As for `weigh`, or an array that was returned has another shape.
         BadType: draws or seed is no integer.
     """
-    s = expect_integer("draws", draws, low=_FEWEST)
+    s = expect_integer("draws", draws, low=FEWEST)
     shape = (len(x), s)
-    fix = "correct the posterior, its prior or log_likelihood"
+    fix = "correct the posterior"
     theta = posterior.sample(x, draws=s, seed=seed)
     theta = expect_array("draws", theta, (*shape, len(posterior.prior.names)), do=fix)
+    log_q = expect_array("log_q", posterior.log_prob(theta, x), shape, do=fix)
+    return correct_draws(posterior.prior, x, log_likelihood, theta=theta, log_q=log_q, seed=seed)
+
+
+def correct_draws(
+    prior: Prior,
+    x: Datasets,
+    log_likelihood: LogLikelihood,
+    *,
+    theta: Array,
+    log_q: Array,
+    seed: int,
+) -> Correction:
+    """Weight draws that are there already, as `correct` does.
+
+    Args:
+        prior: The posterior's prior.
+        x: The b observed datasets.
+        log_likelihood: `log_likelihood(theta, x)`, theta (s, d) and one dataset to (s,), such as
+            the method of that name of `simulators.influenza`.
+        theta: Draws of the posterior, shape (b, s, d), s at least 100.
+        log_q: Their log density under the posterior, shape (b, s).
+        seed: Seed of the resampling.
+
+    Raises:
+        BadValue: As for `weigh`, or log_likelihood returns an array of another shape.
+    """
+    fix = "return one number per row of theta"
+    rows = [x.take(np.array([i])) for i in range(len(x))]
     likelihood = np.stack(
         [
-            expect_array(
-                "log likelihood", log_likelihood(rows, x.take(np.array([i]))), (s,), do=fix
-            )
-            for i, rows in enumerate(theta)
+            expect_array("log likelihood", log_likelihood(points, row), (len(points),), do=fix)
+            for points, row in zip(theta, rows, strict=True)
         ]
     )
     return weigh(
         theta,
-        log_q=expect_array("log_q", posterior.log_prob(theta, x), shape, do=fix),
-        log_prior=expect_array("log_prior", posterior.prior.log_prob(theta), shape, do=fix),
+        log_q=log_q,
+        log_prior=expect_array("log_prior", prior.log_prob(theta), log_q.shape, do="correct prior"),
         log_likelihood=likelihood,
         seed=seed,
     )
@@ -147,7 +174,7 @@ def weigh(
     advice = "pass draws (b, s, d) and three arrays (b, s)"
     points = expect_array("theta", theta, ("b", "s", "d"), do=advice)
     b, s, _ = points.shape
-    expect_integer("draws", s, low=_FEWEST)
+    expect_integer("draws", s, low=FEWEST)
     raw = np.zeros((b, s))
     for name, term, sign in (
         ("log_q", log_q, -1.0),
@@ -186,7 +213,7 @@ def _smooth(log_weights: Array) -> tuple[Array, float]:
     tail = np.sort(log_weights)[-math.ceil(min(s / 5, 3 * math.sqrt(s))) :]
     if tail[-1] - tail[0] < _EQUAL:
         shape = 0.0
-    elif there.sum() >= _FEWEST:
+    elif there.sum() >= FEWEST:
         smoothed[there], shape = psis(log_weights[there])
     weights = np.exp(smoothed - smoothed.max())
     return weights / weights.sum(), math.inf if math.isnan(shape) else shape
