@@ -182,7 +182,7 @@ def _held_out(
     total, count = np.zeros(()), 0
     for theta, _, drawn in held_out_draws(posterior, bank, draws, seed):
         pool = np.concatenate([theta[:, None], drawn], axis=1)
-        # Whitened by all of them: leaving the true ones out would tell them from the draws.
+        # Whitened by all, as below: leaving the true ones out would tell them from the draws.
         a = basis(_whitened(pool))
         a -= a.mean(axis=1, keepdims=True)
         total = total + np.einsum("bsi,bsj->ij", a, a)
@@ -190,7 +190,7 @@ def _held_out(
         excess.append(a[:, : 1 + _EXCHANGED].copy())
         sd = drawn.std(axis=1)
         scores.append((theta - drawn.mean(axis=1)) / np.where(sd > 0, sd, 1.0))
-        moments.append(_moments(drawn))
+        moments.append(_moments(pool))
     return np.concatenate(excess), total / count, np.concatenate(scores), np.concatenate(moments)
 
 
