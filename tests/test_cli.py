@@ -515,7 +515,7 @@ def test_fit_gives_the_posterior_of_the_same_calls_in_python(trained, tmp_path, 
     assert list(files(trained.path)) == FILES
     bank = simulate(load_simulator("location"), 300, seed=0)
     with pytest.warns(UserWarning, match=ROUGH):
-        posterior = fit(bank, seed=0, steps=250)
+        posterior = fit(bank, seed=0, steps=250, members=1)
     posterior.save(tmp_path / "here")
     assert files(tmp_path / "here").items() < files(trained.path).items()
     verdict = calibrate(posterior, fresh(500, seed=0), draws=500, seed=0)
@@ -559,7 +559,7 @@ def test_fit_takes_a_bank_and_leaves_it(run, trained, tmp_path, one_thread):
     text = sentence(run(*other, "--set", "noise=2"), 2)
     assert text.startswith("Expected a bank of 'location' with settings {\"noise\": 2, ")
     assert "got b of 'location' with settings {\"noise\": 0.5, " in text
-    result = run(*other, "--steps", 250)
+    result = run(*other, "--steps", 250, "--members", 1)
     assert result.code == 0
     assert files(tmp_path / "b") == before
     assert files(tmp_path / "o") == files(trained.path)
@@ -587,7 +587,8 @@ def test_fit_online_gives_the_posterior_of_the_same_call_in_python(run, tmp_path
 
 
 def test_minutes_limit_the_training(run, trained):
-    done = run("fit", "location", "--out", "o", "--simulations", 300, "--minutes", 0.02)
+    few = ("--simulations", 300, "--members", 1)
+    done = run("fit", "location", "--out", "o", *few, "--minutes", 0.02)
     assert done.code == 0, done.stderr
     assert load("o").history["seconds"] == pytest.approx(1.2)
     assert 1 <= load("o").history["steps_done"] < 6_000
