@@ -283,40 +283,49 @@ def sample(
 @click.argument("folder", metavar="DIR", type=options.FOLDER)
 @options.number("--datasets", "Fresh simulations.", low=2, default=_DATASETS)
 @options.number("--draws", "Draws for each of them.", low=2, default=_DRAWS)
-@click.option("--json", "report", metavar="FILE", type=options.FILE, help="File for all numbers.")
+@click.option("--json", "numbers", metavar="FILE", type=options.FILE, help="File for all numbers.")
+@click.option("--out", metavar="FILE.nc", type=options.FILE, help="File for ranks and estimates.")
 @options.workers
 @options.seed
 @options.skip_failures
+@click.option("--overwrite", is_flag=True, help="Replace FILE.nc if it is there.")
 def check(
     folder: Path,
     datasets: int,
     draws: int,
-    report: Path | None,
+    numbers: Path | None,
+    out: Path | None,
     workers: int,
     seed: int,
     skip_failures: bool,
+    overwrite: bool,
 ) -> None:
     """Judge the posterior in DIR by simulations it was not trained on.
 
     The verdict is kept in DIR/certificate.json and shown whenever the posterior is used.
 
     The exit code is 0 whatever the verdict; the file of --json, which is replaced if it is there,
-    has it as "passed".
+    has it as "passed". FILE.nc is netCDF as ArviZ reads it, with each of the simulations.
     """
     from sbi_kit import stages
+    from sbi_kit.arviz_bridge import write_netcdf
     from sbi_kit.certificate import certify
     from sbi_kit.files import write_whole
     from sbi_kit.neural import load
     from sbi_kit.simulator import rebuild
 
-    if report is not None:
-        stages.expect_new_file(report, overwrite=True)
+    if numbers is not None:
+        stages.expect_new_file(numbers, overwrite=True)
+    if out is not None:
+        stages.expect_new_file(out, overwrite=overwrite)
     posterior = load(folder)
     model = rebuild(posterior.simulator, posterior.prior)
     source = stages.Source(model=model, workers=workers, skip_failures=skip_failures)
     verdict = stages.judge(posterior, source, datasets=datasets, draws=draws, seed=seed)
     console.show_verdict(verdict)
-    if report is not None:
+    if out is not None:
+        write_netcdf(verdict.to_arviz(), out)
+    if numbers is not None:
         text = json.dumps(verdict.to_dict(), indent=1, allow_nan=False) + "\n"
-        write_whole(report, text.encode())
+        write_whole(numbers, text.encode())
     certify(folder, verdict)

@@ -362,6 +362,7 @@ def test_help_names_commands_defaults_and_exit_codes(run):
         ("check o --datasets 1", "Expected --datasets as an integer >= 2; got 1;"),
         ("check o", "Expected a posterior in o; got no posterior.json;"),
         ("check o --json none/f", "Expected a directory for f; got no directory none;"),
+        ("check o --out none/f.nc", "Expected a directory for f.nc; got no directory none;"),
         ("sample o --observed packaged --out none/f", "got no directory none; create it first."),
         ("fit location --out o --bank b", "Expected a bank with a manifest.jsonl; got none in b;"),
     ],
@@ -817,6 +818,25 @@ def test_check_writes_the_verdict_of_the_same_call_in_python(run, trained, tmp_p
     certificate = load("copy").certificate
     assert (certificate.datasets, certificate.draws, certificate.seed) == (120, 90, 5)
     assert certificate.sentence == verdict.sentence
+
+
+def test_check_writes_what_arviz_reads(run, trained, tmp_path):
+    load(trained.path).save("copy")
+    command = ("check", "copy", "--datasets", 12, "--draws", 30, "--seed", 5, "--out", "v.nc")
+    assert run(*command).code == 0
+    verdict = calibrate(load(trained.path), fresh(12, seed=5), draws=30, seed=5)
+    read = read_netcdf(tmp_path / "v.nc")
+    for i, name in enumerate(verdict.names):
+        np.testing.assert_array_equal(read["prior"][name].values[0], verdict.truth[:, i])
+        ranks = read["recovery"]["rank"].sel(parameter=name).values[0]
+        np.testing.assert_array_equal(ranks, verdict.ranks[:, i])
+    (tmp_path / "copy" / "certificate.json").unlink()
+    text = sentence(run(*command), 2)
+    assert (
+        text == "Expected a new file; got v.nc, which exists; choose another, or pass --overwrite."
+    )
+    assert not (tmp_path / "copy" / "certificate.json").exists()
+    assert run(*command, "--overwrite").code == 0
 
 
 def test_sample_says_what_was_never_checked_or_is_checked_no_more(run, trained, tmp_path):
