@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from sbi_kit.registry import load_generator as load_generator
     from sbi_kit.registry import load_simulator as load_simulator
     from sbi_kit.registry import simulator_names as simulator_names
+    from sbi_kit.reporting import report as report
     from sbi_kit.simulation import SimulationError as SimulationError
     from sbi_kit.simulation import simulate as simulate
     from sbi_kit.simulator import Simulator as Simulator
@@ -65,6 +66,7 @@ _ROOMS = {
     "diagnostics.calibration": "calibrate Quantity Verdict",
     "diagnostics.predictive": "predictive_check PredictiveCheck",
     "certificate": "certify Certificate",
+    "reporting": "report",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
 

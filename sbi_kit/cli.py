@@ -1,4 +1,4 @@
-"""The command line: `sbi-kit list | generate | simulate | fit | sample | check`.
+"""The command line: `sbi-kit list | generate | simulate | fit | sample | check | report`.
 
 Each command calls the functions that a notebook would call, with the same seeds, so it gives the
 same numbers. Heavy libraries are imported inside the commands, so that help and names are there at
@@ -329,3 +329,56 @@ def check(
         text = json.dumps(verdict.to_dict(), indent=1, allow_nan=False) + "\n"
         write_whole(numbers, text.encode())
     certify(folder, verdict)
+
+
+@cli.command()
+@click.argument("folder", metavar="DIR", type=options.FOLDER)
+@click.option("--observed", metavar="FILE.csv|packaged", required=True, help="The data.")
+@click.option("--out", metavar="FILE.html", type=options.FILE, required=True, help="File to write.")
+@options.number("--datasets", "Fresh simulations to judge by.", low=2, default=_DATASETS)
+@options.number("--draws", "Draws per observed dataset.", low=2, default=_TABLE)
+@options.context("A known quantity, if the data do not hold it as a column of that name")
+@options.workers
+@options.seed
+@options.skip_failures
+@click.option("--overwrite", is_flag=True, help="Replace FILE.html if it is there.")
+def report(
+    folder: Path,
+    observed: str,
+    out: Path,
+    datasets: int,
+    draws: int,
+    context: dict[str, Any],
+    workers: int,
+    seed: int,
+    skip_failures: bool,
+    overwrite: bool,
+) -> None:
+    """Write a page about the posterior of data: parameters, checks, the verdict in words first.
+
+    FILE.html holds its figures and asks nothing of the network. Tables and verdict are those of
+    sbi-kit sample and sbi-kit check with the same seed. If the simulator is not installed here,
+    the page does without fresh simulations and shows the last verdict. DIR stays as it is.
+    """
+    from sbi_kit import stages
+    from sbi_kit.neural import load
+
+    started = time.monotonic()
+    stages.expect_new_file(out, overwrite=overwrite)
+    posterior = load(folder)
+    packaged = observed == "packaged"
+    data = stages.packaged_data(posterior) if packaged else stages.read_csv(observed, posterior)
+    stages.write_report(
+        posterior,
+        data,
+        out,
+        datasets=datasets,
+        draws=draws,
+        check_draws=_DRAWS,
+        seed=seed,
+        context=context,
+        workers=workers,
+        skip_failures=skip_failures,
+    )
+    took = console.seconds(time.monotonic() - started)
+    console.say(f"The report is in {out} after {took}.")

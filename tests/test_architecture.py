@@ -32,7 +32,7 @@ FLOORS = {
         "testing.forms testing.generators testing.priors testing.randomness testing.simulators "
         "testing.streams"
     ),
-    SURFACE: "__init__ cli console exits facts options stages",
+    SURFACE: "__init__ chapters cli console exits facts options page reporting stages",
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 
@@ -51,6 +51,7 @@ OWNERS = {
     "loky": {"workers"},
     "matplotlib": set(),
     "dask": set(),
+    "jinja2": {"page"},
     "click": SURFACES,
     "rich": SURFACES,
     "torch": {name for name, floor in FLOOR_OF.items() if floor in (PARTS, METHODS)},
