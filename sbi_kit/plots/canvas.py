@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from sbi_kit.contracts import Array
 
@@ -78,7 +78,6 @@ def panels(k: int, title: str, ink: Ink, *, share: bool = False) -> tuple[Figure
     made: list[Axes] = list(grid.flat[:k])
     for axes in made:
         style(axes, ink)
-        axes.tick_params(labelleft=True)
     return figure, made
 
 
@@ -103,6 +102,15 @@ def style(axes: Axes, ink: Ink) -> None:
         axis.set_major_formatter(_numbers(axis))
 
 
+def logarithmic(axes: Axes) -> None:
+    """A logarithmic horizontal axis with plain numbers."""
+    axes.set_xscale("log")
+    axis = axes.xaxis
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(_numbers(axis))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def label(figure: Figure, x: str, y: str, ink: Ink) -> None:
     """Name the axes that all panels have."""
     figure.supxlabel(x, fontsize=TEXT, color=ink.text)
@@ -113,18 +121,20 @@ def name(axes: Axes, text: str, words: str, ink: Ink, *, fails: bool = False) ->
     """Head a panel with the name of what it shows and, below, what was found."""
     spec = axes.get_subplotspec()
     across = 1 if spec is None else spec.get_gridspec().ncols
-    lines = [short(text, int((WIDTH / across - 0.6) * 72 / (_LETTER * TEXT)))]
-    axes.set_title(
-        "\n".join([*lines, *([words] if words else [])]),
-        loc="left",
-        fontsize=TEXT,
-        color=ink.mark if fails else ink.text,
-    )
+    title = short(text, letters(WIDTH / across - 0.75, TEXT)) + (f"\n{words}" if words else "")
+    axes.set_title(title, loc="left", fontsize=TEXT, color=ink.mark if fails else ink.text)
 
 
 def legend(axes: Axes, ink: Ink) -> None:
-    """Explain what has a label."""
-    axes.legend(fontsize=SMALL, labelcolor=ink.text, frameon=False)
+    """Explain what has a label, in a line above the panel."""
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        ncols=4,
+        fontsize=SMALL,
+        labelcolor=ink.text,
+        frameon=False,
+    )
 
 
 def cloud(axes: Axes, x: Array, y: Array, colour: str) -> None:
@@ -184,13 +194,20 @@ def to_png(figure: Figure, *, dpi: int = _DPI) -> bytes:
 
 
 def _numbers(axis: Axis) -> FuncFormatter:
-    """Numbers with as many digits as the axis needs, and no offset to add."""
+    """Numbers with as many digits as their distance asks for, and no offset to add."""
 
     def show(value: float, _: int | None) -> str:
         low, high = axis.get_view_interval()
-        size, width = max(abs(low), abs(high)), abs(high - low)
-        digits = 2 + math.ceil(math.log10(size / width)) if 0 < width < size else 2
-        shown = f"{0.0 if abs(value) < 1e-9 * width else value:.{min(max(digits, 3), 12)}g}"
-        return shown.replace("e+0", "e").replace("e-0", "e-").replace("-", "−")
+        size, width = max(abs(low), abs(high)), abs(high - low) or 1.0
+        place = 2 - math.floor(math.log10(width))  # of the last digit
+        if size < 1e5 and width > 1e-3:
+            shown = f"{value:.{max(0, place)}f}"
+            shown = shown.rstrip("0").rstrip(".") if "." in shown else shown
+        else:
+            power = math.floor(math.log10(max(abs(value), 1e-9 * width)))
+            digits, _e, exponent = f"{value:.{max(0, min(12, place + power))}e}".partition("e")
+            shown = digits.rstrip("0").rstrip(".") if "." in digits else digits
+            shown = "0" if abs(value) < 1e-6 * width else f"{shown}e{int(exponent)}"
+        return ("0" if shown == "-0" else shown).replace("-", "−")
 
     return FuncFormatter(show)

@@ -19,6 +19,7 @@ _ROWS = 40  # discrepancies that are drawn
 _FAR = 4.0  # from where on discrepancies are arrows
 _BARS = 24
 _LEVELS = 0.025, 0.25, 0.5, 0.75, 0.975
+_HELD = "; bands hold 50 and 95 % of the replicates"
 
 
 def predictive(
@@ -58,9 +59,9 @@ def predictive(
     if isinstance(layout, Matrix):
         return _matrix(seen, made, layout, ink)
     draw, what, x, y = {
-        Series: (_course, "the data run inside the bands", "time point", "value"),
+        Series: (_course, "the data run inside the bands", f"time point{_HELD}", "value"),
         Vector: (_value, "the data lie among the replicates", "value", "replicates"),
-    }.get(type(layout), (_bars, "the data's bars end inside the bands", "value", "share"))
+    }.get(type(layout), (_bars, "the data's bars end inside the bands", f"value{_HELD}", "share"))
     shown = min(columns, _MOST)
     more = f" (first {shown} of {columns} columns)" if shown < columns else ""
     figure, panels = canvas.panels(shown, f"Data and replicates: {what} if they fit{more}", ink)
@@ -106,6 +107,7 @@ def discrepancies(check: PredictiveCheck, *, dataset: int = 0, dark: bool = Fals
     axes.set_yticks(range(len(shown)), [canvas.short(check.names[j], 34) for j in shown])
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.set_xlim(-1.05 * _FAR, 1.05 * _FAR)
+    axes.set_xticks(np.arange(-_FAR, _FAR + 1))
     axes.set_xlabel("place among replicates: 0 is their median, 95 % lie between ±1")
     return figure
 
@@ -144,7 +146,7 @@ def familiarity(
     for place, score in enumerate(found):
         axes.axvline(score, color=ink.mark, linewidth=1.5, label=None if place else words)
     if far:
-        axes.set_xscale("log")
+        canvas.logarithmic(axes)
     axes.set_xlabel("distance of the features from those of simulations")
     axes.set_ylabel("simulations")
     canvas.legend(axes, ink)
@@ -194,7 +196,8 @@ def _matrix(seen: Array, made: Array, layout: Matrix, ink: Ink) -> Figure:
     at = np.arange(1, len(mean) + 1)
     _bands(axes, at, means, ink)
     axes.plot(at, mean, "o", color=ink.mark, markersize=3)
-    axes.set_xlabel("column, lowest mean first" if layout.columns_exchangeable else "column")
+    order = "column, lowest mean first" if layout.columns_exchangeable else "column"
+    axes.set_xlabel(f"{order}{_HELD}")
     axes.set_ylabel("mean over rows")
     return figure
 

@@ -125,22 +125,30 @@ def _joint(axes: Axes, posterior: Array, prior: Array, limits: Any, ink: Ink) ->
     few = prior[:_POINTS]
     axes.scatter(*few.T, s=3, color=ink.band, linewidths=0, rasterized=True)
     counts, *edges = np.histogram2d(*posterior.T, bins=_CELLS, range=limits)
+    middles = [(edge[1:] + edge[:-1]) / 2 for edge in edges]
     clear = LinearSegmentedColormap.from_list("posterior", [f"{ink.line}00", ink.line])
-    axes.pcolormesh(*edges, np.sqrt(counts).T, cmap=clear, rasterized=True)
+    axes.pcolormesh(*middles, counts.T, cmap=clear, shading="gouraud", rasterized=True)
     axes.set_xlim(*limits[0])
     axes.set_ylim(*limits[1])
 
 
 def _name_pairs(grid: NDArray[Any], names: Sequence[str], ink: Ink) -> None:
-    """Whole names over the diagonal, where there is room, and short ones at the edges."""
+    """Whole names beside the diagonal, where there is room, and short ones at the edges."""
     d = len(names)
-    room = canvas.letters(canvas.WIDTH / d - 0.35, canvas.SMALL)
-    for i in range(d):
-        for j in range(i + 1):
-            axes = grid[i, j]
-            axes.tick_params(labelbottom=i == d - 1, labelleft=j == 0 and i > 0)
-            axes.xaxis.get_major_locator().set_params(nbins=4 if d < 4 else 2)
-            if i != j:
-                axes.yaxis.get_major_locator().set_params(nbins=4 if d < 4 else 2)
-        grid[i, 0].set_ylabel(canvas.short(names[i], room) if i else "", fontsize=canvas.SMALL)
-        grid[d - 1, i].set_xlabel(canvas.short(names[i], room), fontsize=canvas.SMALL)
+    width = canvas.WIDTH / d
+    room = canvas.letters(width - 0.15, canvas.SMALL)
+    for i, j in zip(*np.tril_indices(d), strict=True):
+        axes = grid[i, j]
+        axes.tick_params(labelbottom=i == d - 1, labelleft=j == 0 and i > 0)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.get_major_locator().set_params(nbins=4 if d < 4 else 2)
+    for i, name in enumerate(names):
+        # The last names have more room on their left.
+        right = i >= d / 2
+        most = canvas.letters(width * max(i + 1, d - i) - 0.5, canvas.SMALL)
+        side = "right" if right else "left"
+        text = canvas.short(name, most)
+        grid[i, i].set_title(text, loc=side, fontsize=canvas.SMALL, color=ink.text)
+        grid[d - 1, i].set_xlabel(canvas.short(name, room), fontsize=canvas.SMALL)
+        if i:
+            grid[i, 0].set_ylabel(canvas.short(name, room), fontsize=canvas.SMALL)

@@ -11,6 +11,8 @@ from sbi_kit.diagnostics.verdict import Verdict
 from sbi_kit.plots import canvas
 from sbi_kit.plots.canvas import Ink, p_text
 
+_ROOM = 4  # columns of which the faults can be written out
+
 
 def rank_ecdf(verdict: Verdict, *, dark: bool = False) -> Figure:
     """ECDF of the ranks of each column less that of uniform ranks, in its simultaneous band."""
@@ -28,10 +30,8 @@ def rank_ecdf(verdict: Verdict, *, dark: bool = False) -> Figure:
 
 def rank_histogram(verdict: Verdict, *, dark: bool = False) -> Figure:
     """Histogram of the ranks of each column over what is expected, with the band of all bars."""
-    ink, bars = (
-        canvas.ink(dark),
-        bars_of(verdict.ranks, verdict.draws, level=verdict.band.level),
-    )
+    ink = canvas.ink(dark)
+    bars = bars_of(verdict.ranks, verdict.draws, level=verdict.band.level)
     title = "Ranks: flat is right, a ∪ is too narrow, a ∩ too wide, a slope is a shift"
     figure, panels = canvas.panels(len(verdict.names), title, ink, share=True)
     usual = (bars.heights >= bars.lower[:, None]) & (bars.heights <= bars.upper[:, None])
@@ -41,7 +41,7 @@ def rank_histogram(verdict: Verdict, *, dark: bool = False) -> Figure:
         colour = _judge(axes, verdict, i, bool(inside), None, ink)
         axes.stairs(bars.heights[:, i], bars.edges, baseline=None, color=colour, linewidth=1.5)
         axes.set_xlim(0, 1)
-        axes.set_ylim(bottom=0)
+    panels[0].set_ylim(0, 1.05 * max(bars.heights.max(), bars.upper.max()))
     canvas.label(figure, "rank of the true value / draws", "ranks / expected", ink)
     return figure
 
@@ -85,11 +85,12 @@ def strata(verdict: Verdict, *, dark: bool = False) -> Figure:
     for row, part in enumerate(parts):
         for i, p in enumerate(part.p_values.tolist()):
             fails = i in part.failed
-            text = f"{part.faults[i]}, {p_text(p)}" if fails and k <= 4 else p_text(p)
+            text = f"{part.faults[i]}, {p_text(p)}" if fails and k <= _ROOM else p_text(p)
             if fails:
                 axes.fill_between([i - 0.48, i + 0.48], row - 0.45, row + 0.45, color=ink.mark)
             colour = "#000000" if fails else ink.text
-            axes.text(i, row, text, ha="center", va="center", fontsize=8, color=colour)
+            size = canvas.SMALL
+            axes.text(i, row, text, ha="center", va="center", fontsize=size, color=colour)
     axes.set_xlim(-0.5, k - 0.5)
     axes.set_ylim(len(parts) - 0.5, -0.5)
     axes.set_yticks(
@@ -102,7 +103,8 @@ def strata(verdict: Verdict, *, dark: bool = False) -> Figure:
         range(k), names, rotation=30 if slanted else 0, ha="right" if slanted else "center"
     )
     axes.tick_params(length=0)
-    axes.set_xlabel(f"p-values in each part (its datasets); {p_text(parts[0].size)} or less fails")
+    least = p_text(parts[0].size)
+    axes.set_xlabel(f"p-values in each part (number of datasets); below {least} it fails")
     axes.spines[:].set_visible(False)
     axes.grid(False)
     return figure
@@ -154,7 +156,7 @@ def contraction(verdict: Verdict, *, dark: bool = False) -> Figure:
 def averaged(verdict: Verdict, *, dark: bool = False) -> Figure:
     """Distribution function of the draws of all datasets less that of the true values."""
     ink, found = canvas.ink(dark), verdict.averaged
-    title = "Average of all posteriors: like the prior where the curve is near 0"
+    title = "All posteriors together against the prior: where the curve is near 0 they agree"
     figure, panels = canvas.panels(len(verdict.names), title, ink, share=True)
     for i, axes in enumerate(panels):
         axes.axhline(0, color=ink.text, linewidth=0.8)
