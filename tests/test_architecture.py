@@ -28,9 +28,9 @@ FLOORS = {
         "diagnostics diagnostics.bands diagnostics.ranks diagnostics.uniformity "
         "diagnostics.quantities diagnostics.regions diagnostics.strata diagnostics.recovery "
         "diagnostics.verdict diagnostics.calibration diagnostics.discrepancies "
-        "diagnostics.predictive testing "
+        "diagnostics.predictive diagnostics.histogram testing "
         "testing.forms testing.generators testing.priors testing.randomness testing.simulators "
-        "testing.streams"
+        "testing.streams plots plots.canvas plots.verdict plots.posterior plots.data"
     ),
     SURFACE: "__init__ chapters cli console exits facts options page reporting stages",
 }
@@ -49,7 +49,7 @@ OWNERS = {
     "arviz": {"arviz_bridge"},
     "xarray": {"arviz_bridge"},
     "loky": {"workers"},
-    "matplotlib": set(),
+    "matplotlib": {name for name in FLOOR_OF if name.startswith("plots.")},
     "dask": set(),
     "jinja2": {"page"},
     "click": SURFACES,
