@@ -9,7 +9,7 @@ import json
 import math
 import platform
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -38,9 +38,12 @@ if TYPE_CHECKING:
 _PAIRED = 10  # parameters in one figure of pairs
 _MOST = 60  # rows of a table about data
 _LONGEST = 400  # rows of the posterior's table
+_RESOLUTIONS = (4, 180), (12, 140), (math.inf, 90)  # panels at most, dots per inch
 _UNLIKE, _DOUBTFUL = 0.01, 0.05  # p-values, times the number of datasets
 _PACKAGES = "sbi_kit numpy scipy torch nflows arviz matplotlib"
-_STOP = re.compile(r"(Args|Arguments|Attributes|Example|Examples|Parameters|Raises|Returns):\n|>>> ")
+_STOP = re.compile(
+    r"(Args|Arguments|Attributes|Example|Examples|Parameters|Raises|Returns):\n|>>> "
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -97,18 +100,27 @@ def title_of(found: Found) -> tuple[str, str]:
     """Title and subtitle of the page."""
     b = len(found.observed)
     what = "one observed dataset" if b == 1 else f"{b:,} observed datasets"
-    title = f"{found.posterior.simulator['name']}: {show_names(found.names)} given {what}"
     made = datetime.now(UTC).date().isoformat()
-    return title, f"An amortized posterior, its checks and what they could show. Made {made}."
+    title = f"Posterior of {found.posterior.simulator['name']} given {what}"
+    return (
+        title,
+        f"{show_names(found.names)}: what the data say, and how far to trust it. Made {made}.",
+    )
 
 
 def verdict(found: Found) -> Section:
     """Whether any check found a fault, in words."""
-    findings = [_calibration_finding(found), _predictive_finding(found), _familiarity_finding(found)]
-    faults = [title for title, status, _ in findings if status == "fault"]
+    findings = [
+        _calibration_finding(found),
+        _predictive_finding(found),
+        _familiarity_finding(found),
+    ]
+    faults = [title.lower() for title, status, _ in findings if status == "fault"]
     fine = sum(status == "fine" for _, status, _ in findings)
     if faults:
-        text = f"Do not trust this posterior before reading on: a fault was found in {_and(faults)}."
+        text = (
+            f"Do not trust this posterior before reading on: a fault was found in {_and(faults)}."
+        )
     elif fine == len(findings):
         text = "No check found a fault. A check can only find what it has the power to see."
     else:
@@ -125,7 +137,7 @@ def model(found: Found) -> Section:
     settings = known["settings"]
     facts = {
         "simulator": known["name"],
-        "settings": "not recorded" if settings is None else json.dumps(settings)[1:-1] or "none",
+        "settings": "not recorded" if settings is None else _settings(settings),
         "data": f"{form_of(found.posterior.data)}: {show_names(found.posterior.data.columns)}",
     }
     layout = found.posterior.data
@@ -139,9 +151,10 @@ def model(found: Found) -> Section:
         for (name, family), values in zip(_families(found), spread, strict=True)
     ]
     title = "Prior of each parameter, with quantiles of its draws"
-    header = ["parameter", "prior", "2.5 %", "50 %", "97.5 %"]
     words = [Prose(text) for text in _own_words(found.model)]
-    return Section("model", "Model and priors", [Facts(facts), *words, Table(title, header, rows)])
+    header = ["parameter", "prior", "2.5 %", "50 %", "97.5 %"]
+    table = Table(title, header, rows, words=(1,))
+    return Section("model", "Model and priors", [Facts(facts), *words, table])
 
 
 def data(found: Found) -> Section:
@@ -195,11 +208,10 @@ def posterior(found: Found) -> Section:
         lambda dark: plots.pairs(shown, draws, prior, dark=dark),
         f"Posterior densities of {show_names(shown)} and of each pair, with the prior behind",
         caption,
+        panels=len(shown),
     )
     table = Table(title, ["parameter", *map(str, found.table.columns)], rows[:_LONGEST])
-    return Section(
-        "posterior", "Posterior", [table, *_more(len(rows) - _LONGEST, "rows"), picture]
-    )
+    return Section("posterior", "Posterior", [table, *_more(len(rows) - _LONGEST, "rows"), picture])
 
 
 def predictive(found: Found) -> Section:
@@ -217,7 +229,9 @@ def predictive(found: Found) -> Section:
             "-" if entry["p_value"] is None else f"{entry['p_value']:.2g}",
             "yes" if unlike else "no",
         ]
-        for (name, entry), unlike in zip(report["datasets"][0].items(), check.unlike[0], strict=True)
+        for (name, entry), unlike in zip(
+            report["datasets"][0].items(), check.unlike[0], strict=True
+        )
     ]
     header = ["discrepancy", "observed", "2.5 %", "50 %", "97.5 %", "p-value", "unlike"]
     parts: list[Part] = [Prose(check.sentence), Prose(report["note"])]
@@ -257,7 +271,9 @@ def familiarity(found: Found) -> Section:
         "The score is the distance of a dataset from all simulations, as the network sees them. A "
         "line far to the right of the grey bars marks data unlike anything that was trained on.",
     )
-    table = Table("Misspecification score, most unlike first", ["dataset", "score", "p-value"], rows)
+    table = Table(
+        "Misspecification score, most unlike first", ["dataset", "score", "p-value"], rows
+    )
     more = _more(len(found.scores) - _MOST, "datasets")
     text = Prose(_familiarity_finding(found)[2])
     return Section(
@@ -274,14 +290,15 @@ def calibration(found: Found) -> Section:
         return Section("calibration", title, [Prose(text)])
     score = f"{judged.log_score:.3f} ± {judged.log_score_error:.3f} nats"
     how = (
-        f"{judged.datasets:,} datasets were simulated from parameters drawn from the prior, none of "
-        f"which the training had seen, and {judged.draws:,} draws of each posterior compared with "
-        "the parameters that were truly behind the data."
+        f"{judged.datasets:,} datasets that the training had not seen were simulated from "
+        f"parameters drawn from the prior, and {judged.draws:,} draws of each posterior were "
+        "compared with the parameters that were truly behind the data."
     )
     pictures = [_of_verdict(judged, *entry) for entry in _CALIBRATION]
-    tables = [_columns(judged), *([_parts(judged)] if judged.strata else [])]
+    strata = [_parts(judged)] if judged.strata else []
     facts = Facts({"mean log density of the truth (the higher the sharper)": score})
-    return Section("calibration", title, [Prose(judged.sentence), Prose(how), *tables, facts, *pictures])
+    words = Prose(judged.sentence), Prose(how)
+    return Section("calibration", title, [*words, _columns(judged), facts, *pictures, *strata])
 
 
 def training(found: Found) -> Section:
@@ -296,7 +313,7 @@ def training(found: Found) -> Section:
     facts = {
         name.replace("_", " "): _plain(value)
         for name, value in history.items()
-        if not isinstance(value, (list, dict))
+        if value is not None and not isinstance(value, (list, dict))
     }
     return Section("training", "Training", [picture, Facts(facts)])
 
@@ -357,7 +374,7 @@ _CALIBRATION: tuple[tuple[Callable[..., Any], str, str], ...] = (
         plots.rank_ecdf,
         "ECDF of the ranks of true values among posterior draws, less the uniform one, with bands",
         "Ranks of the true values among the draws (SBC) are uniform if the posterior is right, and "
-        "the curve then stays inside the grey band. Above it on the left, draws are too high.",
+        "the curve then stays inside the grey band. Above it draws are too high, below it too low.",
     ),
     (
         plots.rank_histogram,
@@ -385,8 +402,8 @@ _CALIBRATION: tuple[tuple[Callable[..., Any], str, str], ...] = (
     (
         plots.recovery,
         "Posterior means with two standard deviations against true values",
-        "Every point is one simulated dataset, the bar twice its posterior standard deviation. "
-        "Near the line the parameter can be recovered; a flat cloud means that it cannot.",
+        "Every point is one simulated dataset, its bar two posterior sds long either way. Near"
+        "  the line the parameter can be recovered; a flat cloud means that it cannot.",
     ),
     (
         plots.contraction,
@@ -446,19 +463,18 @@ def _columns(judged: Verdict) -> Table:
     held = judged.coverage.at(0.5), judged.coverage.at(0.9)
     rows = []
     for i, (name, entry) in enumerate({**numbers["parameters"], **numbers["quantities"]}.items()):
-        cells = (held[0][i], held[1][i], entry["calibration_error"], entry["r2"])
-        cells = (*cells, entry["nrmse"], entry["contraction"])
-        found = _passed(entry["passed"]), f"{entry['p_value']:.2g}"
-        rows.append([name, *found, *(_cell(v, ".3f") for v in cells)])
+        rest = (entry[key] for key in ("calibration_error", "r2", "nrmse", "contraction"))
+        cells = [_cell(value, ".3f") for value in (held[0][i], held[1][i], *rest)]
+        rows.append([name, _passed(entry["passed"]), f"{entry['p_value']:.2g}", *cells])
     for check in judged.joint:
         half, most = np.interp([0.5, 0.9], check.levels, check.values)
         error = float(np.median(np.abs(check.values - check.levels)))
         cells = [f"{value:.3f}" for value in (half, most, error)]
-        found = _passed(check.passed), f"{check.p_value:.2g}"
-        rows.append([f"all together: {check.name}", *found, *cells, "", "", ""])
-    header = ["parameter", "inside bands", "p-value", "in 50 %", "in 90 %", "error", "R²", "NRMSE"]
-    title = "How often intervals held the truth, and how well means recover it"
-    return Table(title, [*header, "contraction"], rows)
+        lead = f"all together: {check.name}", _passed(check.passed), f"{check.p_value:.2g}"
+        rows.append([*lead, *cells, "", "", ""])
+    header = ["parameter", "inside bands", "p-value", "cover 50 %", "cover 90 %", "cal. error"]
+    title = "How often 50 % and 90 % intervals held the truth, and how well means recover it"
+    return Table(title, [*header, "R²", "NRMSE", "contraction"], rows)
 
 
 def _parts(judged: Verdict) -> Table:
@@ -471,16 +487,24 @@ def _parts(judged: Verdict) -> Table:
         rows.append([part.label, _passed(part.passed), *numbers, "; ".join(faults) or "-"])
     size = f"{judged.strata[0].size:.2g}"
     title = f"Parts of the simulations, each judged by itself; a p-value of {size} or less fails"
-    return Table(title, ["part", "inside bands", "datasets", "smallest p", "what fails"], rows)
+    header = ["part", "inside bands", "datasets", "smallest p", "what fails"]
+    return Table(title, header, rows, words=(4,))
 
 
 def _of_verdict(judged: Verdict, draw: Callable[..., Any], alt: str, caption: str) -> Picture:
-    return _picture(lambda dark: draw(judged, dark=dark), alt, caption)
+    k = len(judged.names)
+    return _picture(lambda dark: draw(judged, dark=dark), alt, caption, panels=k)
 
 
-def _picture(draw: Callable[[bool], Any], alt: str, caption: str) -> Picture:
-    light, dark = (plots.to_svg(draw(dark)) for dark in (False, True))
+def _picture(draw: Callable[[bool], Any], alt: str, caption: str, *, panels: int = 1) -> Picture:
+    """A figure for light and for dark pages, coarser if it is a large one of many panels."""
+    dpi = next(dpi for most, dpi in _RESOLUTIONS if panels <= most)
+    light, dark = (plots.to_webp(draw(dark), dpi=dpi) for dark in (False, True))
     return Picture(alt, caption, light, dark)
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {json.dumps(value)}" for name, value in settings.items()) or "none"
 
 
 def _families(found: Found) -> Iterator[tuple[str, str]]:

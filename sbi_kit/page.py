@@ -63,19 +63,19 @@ class Facts:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells; the first of each row is its name, the others are numbers unless `words`.
+    """Rows of cells; the first of each row is its name.
 
     Attributes:
         title: What is in it.
         header: Names of the columns.
         rows: The cells as text.
-        words: Whether cells hold words, which are set to the left.
+        words: Places of the columns that hold words, which are set to the left as names are.
     """
 
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
-    words: bool = False
+    words: Sequence[int] = ()
 
     kind = "table"
 
@@ -87,22 +87,22 @@ class Picture:
     Attributes:
         alt: What it shows, for those who do not see it.
         caption: How to read it.
-        light: SVG text.
+        light: The bytes of a WebP.
         dark: The same for dark pages.
     """
 
     alt: str
     caption: str
-    light: str
-    dark: str
+    light: bytes
+    dark: bytes
 
     kind = "picture"
 
     @property
     def sources(self) -> tuple[str, str]:
         """Data URIs for light and for dark pages."""
-        light, dark = (base64.b64encode(svg.encode()).decode() for svg in (self.light, self.dark))
-        return f"data:image/svg+xml;base64,{light}", f"data:image/svg+xml;base64,{dark}"
+        light, dark = (base64.b64encode(image).decode() for image in (self.light, self.dark))
+        return f"data:image/webp;base64,{light}", f"data:image/webp;base64,{dark}"
 
 
 Part: TypeAlias = Prose | Notes | Findings | Facts | Table | Picture
@@ -131,4 +131,5 @@ class Page:
         made = Environment(
             autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
-        return made.from_string(template).render(page=self)
+        text = made.from_string(template).render(page=self)
+        return text.replace(" %", "\N{NO-BREAK SPACE}%")

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from sbi_kit import contracts
 from sbi_kit.arviz_bridge import InferenceData, summary_table
 from sbi_kit.chapters import CHAPTERS, Found, title_of
-from sbi_kit.checks import BadInput, BadType, BadValue, expect_integer, show_names
+from sbi_kit.checks import BadInput, BadType, BadValue, show_names
 from sbi_kit.contracts import Array
 from sbi_kit.data import Datasets, read
 from sbi_kit.diagnostics.predictive import compare
@@ -146,10 +146,13 @@ def _expect_inputs(posterior: object, verdict: object, place: Path, overwrite: b
 
 def _expect_model(model: object, posterior: NeuralPosterior) -> tuple[contracts.Simulator, str]:
     given = expect_simulator(model, "model")
-    wanted, got = posterior.prior.names, given.prior.names
-    if (got, given.data.columns) != (wanted, posterior.data.columns):
+    mine, other = (
+        f"{show_names(prior.names)} with {type(data).__name__} data of {show_names(data.columns)}"
+        for prior, data in ((posterior.prior, posterior.data), (given.prior, given.data))
+    )
+    if mine != other:
         advice = "pass the simulator that the posterior was trained with"
-        raise BadValue(f"a model of {show_names(wanted)}", f"one of {show_names(got)}", advice)
+        raise BadValue(f"a model of {mine}", f"one of {other}", advice)
     return given, ""
 
 

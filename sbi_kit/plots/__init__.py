@@ -4,11 +4,12 @@ Every function takes results and returns a `matplotlib.figure.Figure` that pyplo
 it computes nothing but where to draw. Titles say what one should see. The background is transparent
 and `dark=True` has the colours for a dark page, so that a page can hold each figure twice. What
 fails, the truth and the observed data have one colour, and what fails is named in words too.
-`to_svg` and `to_png` give the same bytes every time.
+`to_svg`, `to_png` and `to_webp` give the same bytes every time.
 """
 
 from sbi_kit.plots.canvas import to_png as to_png
 from sbi_kit.plots.canvas import to_svg as to_svg
+from sbi_kit.plots.canvas import to_webp as to_webp
 from sbi_kit.plots.data import discrepancies as discrepancies
 from sbi_kit.plots.data import familiarity as familiarity
 from sbi_kit.plots.data import predictive as predictive

