@@ -171,10 +171,10 @@ def p_text(p: float) -> str:
 
 def span(values: Sequence[Array], *, margin: float = 0.05) -> tuple[float, float]:
     """Smallest and largest of finite numbers with a margin; never empty."""
-    pooled = np.concatenate([np.ravel(part) for part in values])
+    pooled = np.concatenate([[], *(np.ravel(part) for part in values)])
     pooled = pooled[np.isfinite(pooled)]
     low, high = (float(pooled.min()), float(pooled.max())) if len(pooled) else (0.0, 1.0)
-    room = margin * (high - low) or 0.5 * abs(low) or 0.5
+    room = margin * (high - low) if high > low else 0.5 * abs(low) or 0.5
     return low - room, high + room
 
 

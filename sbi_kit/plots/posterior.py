@@ -1,7 +1,7 @@
 """Figures of a posterior: what its draws say, and how it was trained."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,6 +14,7 @@ from sbi_kit.contracts import Array
 from sbi_kit.plots import canvas
 from sbi_kit.plots.canvas import Ink
 
+Limits: TypeAlias = tuple[float, float]
 _CELLS = 30  # of a density, along each axis
 _POINTS = 500  # of the prior
 
@@ -48,6 +49,7 @@ def pairs(
     shown = "posterior in colour, prior grey" + ("" if truth is None else ", truth dashed")
     height = 3.0 if d == 1 else 5.0 if d == 2 else canvas.WIDTH
     figure = canvas.sheet(f"What the data say: {shown}", ink, height=height)
+    figure.set_layout_engine("constrained", h_pad=0.11)  # inches; names stand in between
     grid = figure.subplots(d, d, squeeze=False)
     limits = [_limits(posterior[:, i], behind[:, i], true[i]) for i in range(d)]
     for (i, j), axes in np.ndenumerate(grid):
@@ -100,7 +102,7 @@ def training(history: Mapping[str, Any], *, dark: bool = False) -> Figure:
     return figure
 
 
-def _limits(posterior: Array, prior: Array, true: float) -> tuple[float, float]:
+def _limits(posterior: Array, prior: Array, true: float) -> Limits:
     """Where to look: about the posterior, not beyond prior and truth."""
     low, high = np.quantile(posterior, [0.001, 0.999])
     room = 0.6 * (high - low)
@@ -109,7 +111,7 @@ def _limits(posterior: Array, prior: Array, true: float) -> tuple[float, float]:
     return canvas.span([np.array([low, high, true])], margin=0.02)
 
 
-def _marginal(axes: Axes, posterior: Array, prior: Array, limits: Any, ink: Ink) -> None:
+def _marginal(axes: Axes, posterior: Array, prior: Array, limits: Limits, ink: Ink) -> None:
     edges = np.linspace(*limits, _CELLS + 1)
     for values, colour, filled in ((prior, ink.band, True), (posterior, ink.line, False)):
         # Densities of all values, also of those beyond the limits.
@@ -121,13 +123,21 @@ def _marginal(axes: Axes, posterior: Array, prior: Array, limits: Any, ink: Ink)
     axes.spines["left"].set_visible(False)
 
 
-def _joint(axes: Axes, posterior: Array, prior: Array, limits: Any, ink: Ink) -> None:
-    few = prior[:_POINTS]
-    axes.scatter(*few.T, s=3, color=ink.band, linewidths=0, rasterized=True)
-    counts, *edges = np.histogram2d(*posterior.T, bins=_CELLS, range=limits)
-    middles = [(edge[1:] + edge[:-1]) / 2 for edge in edges]
-    clear = LinearSegmentedColormap.from_list("posterior", [f"{ink.line}00", ink.line])
-    axes.pcolormesh(*middles, counts.T, cmap=clear, shading="gouraud", rasterized=True)
+def _joint(
+    axes: Axes, posterior: Array, prior: Array, limits: tuple[Limits, Limits], ink: Ink
+) -> None:
+    few = prior[:_POINTS].T
+    axes.scatter(few[0], few[1], s=3, color=ink.band, linewidths=0, rasterized=True)
+    cells: Sequence[Array] = [np.linspace(*limit, _CELLS + 1) for limit in limits]
+    counts = np.histogram2d(posterior[:, 0], posterior[:, 1], bins=cells)[0]
+    axes.imshow(
+        counts.T,
+        origin="lower",
+        extent=(*limits[0], *limits[1]),
+        aspect="auto",
+        interpolation="bicubic",
+        cmap=LinearSegmentedColormap.from_list("posterior", [f"{ink.line}00", ink.line]),
+    )
     axes.set_xlim(*limits[0])
     axes.set_ylim(*limits[1])
 
@@ -137,18 +147,25 @@ def _name_pairs(grid: NDArray[Any], names: Sequence[str], ink: Ink) -> None:
     d = len(names)
     width = canvas.WIDTH / d
     room = canvas.letters(width - 0.15, canvas.SMALL)
-    for i, j in zip(*np.tril_indices(d), strict=True):
-        axes = grid[i, j]
-        axes.tick_params(labelbottom=i == d - 1, labelleft=j == 0 and i > 0)
+    for row, column in zip(*np.tril_indices(d), strict=True):
+        axes = grid[row, column]
+        axes.tick_params(labelbottom=row == d - 1, labelleft=column == 0 and row > 0)
         for axis in (axes.xaxis, axes.yaxis):
             axis.get_major_locator().set_params(nbins=4 if d < 4 else 2)
     for i, name in enumerate(names):
-        # The last names have more room on their left.
-        right = i >= d / 2
-        most = canvas.letters(width * max(i + 1, d - i) - 0.5, canvas.SMALL)
-        side = "right" if right else "left"
-        text = canvas.short(name, most)
-        grid[i, i].set_title(text, loc=side, fontsize=canvas.SMALL, color=ink.text)
+        # The last names have more room on their left; none may move the panels.
+        at, most = ("right", i + 1) if i >= d / 2 else ("left", d - i)
+        grid[i, i].text(
+            float(at == "right"),
+            1.04,
+            canvas.short(name, canvas.letters(width * most - 0.5, canvas.SMALL)),
+            ha=at,
+            va="bottom",
+            transform=grid[i, i].transAxes,
+            fontsize=canvas.SMALL,
+            color=ink.text,
+            in_layout=False,
+        )
         grid[d - 1, i].set_xlabel(canvas.short(name, room), fontsize=canvas.SMALL)
         if i:
             grid[i, 0].set_ylabel(canvas.short(name, room), fontsize=canvas.SMALL)
