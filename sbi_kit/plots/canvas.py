@@ -44,7 +44,7 @@ class Ink:
 
 
 _LIGHT = Ink("#333333", "#e4e4e4", "#d3d3d3", "#0072b2", "#d55e00")
-_DARK = Ink("#d8d8d8", "#3c3c3c", "#585858", "#56b4e9", "#e69f00")
+_DARK = Ink("#d8d8d8", "#3c3c3c", "#505050", "#56b4e9", "#e69f00")
 
 
 def ink(dark: bool) -> Ink:

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
@@ -135,7 +135,9 @@ def _joint(
         origin="lower",
         extent=(*limits[0], *limits[1]),
         aspect="auto",
-        interpolation="bicubic",
+        interpolation="bilinear",
+        norm=PowerNorm(0.5),
+        zorder=1.5,  # over the points, under the lines
         cmap=LinearSegmentedColormap.from_list("posterior", [f"{ink.line}00", ink.line]),
     )
     axes.set_xlim(*limits[0])
@@ -146,26 +148,31 @@ def _name_pairs(grid: NDArray[Any], names: Sequence[str], ink: Ink) -> None:
     """Whole names beside the diagonal, where there is room, and short ones at the edges."""
     d = len(names)
     width = canvas.WIDTH / d
-    room = canvas.letters(width - 0.15, canvas.SMALL)
+    room = canvas.letters(width - 0.25, canvas.SMALL)
     for row, column in zip(*np.tril_indices(d), strict=True):
         axes = grid[row, column]
         axes.tick_params(labelbottom=row == d - 1, labelleft=column == 0 and row > 0)
         for axis in (axes.xaxis, axes.yaxis):
             axis.get_major_locator().set_params(nbins=4 if d < 4 else 2)
     for i, name in enumerate(names):
-        # The last names have more room on their left; none may move the panels.
-        at, most = ("right", i + 1) if i >= d / 2 else ("left", d - i)
-        grid[i, i].text(
-            float(at == "right"),
-            1.04,
-            canvas.short(name, canvas.letters(width * most - 0.5, canvas.SMALL)),
-            ha=at,
-            va="bottom",
-            transform=grid[i, i].transAxes,
-            fontsize=canvas.SMALL,
-            color=ink.text,
-            in_layout=False,
-        )
         grid[d - 1, i].set_xlabel(canvas.short(name, room), fontsize=canvas.SMALL)
         if i:
             grid[i, 0].set_ylabel(canvas.short(name, room), fontsize=canvas.SMALL)
+        if d > 1:
+            _whole_name(grid[i, i], name, i, d, ink)
+
+
+def _whole_name(axes: Axes, name: str, i: int, d: int, ink: Ink) -> None:
+    """Over the diagonal, to the side with more room; it must not move the panels."""
+    at, most = ("right", i + 1) if i >= d / 2 else ("left", d - i)
+    axes.text(
+        float(at == "right"),
+        1.04,
+        canvas.short(name, canvas.letters(canvas.WIDTH / d * most - 0.5, canvas.SMALL)),
+        ha=at,
+        va="bottom",
+        transform=axes.transAxes,
+        fontsize=canvas.SMALL,
+        color=ink.text,
+        in_layout=False,
+    )

@@ -168,7 +168,8 @@ def averaged(verdict: Verdict, *, dark: bool = False) -> Figure:
         canvas.name(axes, verdict.names[i], words, ink)
     limit = 1.2 * max(0.02, float(found.distance.max()))
     panels[0].set_ylim(-limit, limit)
-    canvas.label(figure, "distribution of the true values", "that of all draws − theirs", ink)
+    x = "distribution function of the true values"
+    canvas.label(figure, x, "that of all draws − it", ink)
     return figure
 
 
