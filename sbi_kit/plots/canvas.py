@@ -44,7 +44,7 @@ class Ink:
 
 
 _LIGHT = Ink("#333333", "#e4e4e4", "#d3d3d3", "#0072b2", "#d55e00")
-_DARK = Ink("#d8d8d8", "#3c3c3c", "#585858", "#56b4e9", "#e69f00")
+_DARK = Ink("#d8d8d8", "#3c3c3c", "#505050", "#56b4e9", "#e69f00")
 
 
 def ink(dark: bool) -> Ink:
@@ -171,10 +171,10 @@ def p_text(p: float) -> str:
 
 def span(values: Sequence[Array], *, margin: float = 0.05) -> tuple[float, float]:
     """Smallest and largest of finite numbers with a margin; never empty."""
-    pooled = np.concatenate([np.ravel(part) for part in values])
+    pooled = np.concatenate([[], *(np.ravel(part) for part in values)])
     pooled = pooled[np.isfinite(pooled)]
     low, high = (float(pooled.min()), float(pooled.max())) if len(pooled) else (0.0, 1.0)
-    room = margin * (high - low) or 0.5 * abs(low) or 0.5
+    room = margin * (high - low) if high > low else 0.5 * abs(low) or 0.5
     return low - room, high + room
 
 

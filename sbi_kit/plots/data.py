@@ -155,7 +155,7 @@ def familiarity(
 
 def _course(axes: Axes, seen: Array, made: Array, ink: Ink) -> None:
     """One column of a series, seen (n,) and made (k, n)."""
-    at = np.arange(1, len(seen) + 1)
+    at = np.arange(1.0, len(seen) + 1)
     _bands(axes, at, made, ink)
     axes.plot(at, seen, "o-", color=ink.mark, markersize=2.5, linewidth=0.8)
 
@@ -193,7 +193,7 @@ def _matrix(seen: Array, made: Array, layout: Matrix, ink: Ink) -> Figure:
         mean, means = np.nanmean(seen, axis=0), np.nanmean(made, axis=1)
     if layout.columns_exchangeable:
         mean, means = np.sort(mean), np.sort(means, axis=1)
-    at = np.arange(1, len(mean) + 1)
+    at = np.arange(1.0, len(mean) + 1)
     _bands(axes, at, means, ink)
     axes.plot(at, mean, "o", color=ink.mark, markersize=3)
     order = "column, lowest mean first" if layout.columns_exchangeable else "column"
@@ -215,14 +215,13 @@ def _bands(axes: Axes, at: Array, made: Array, ink: Ink) -> None:
 def _edges(seen: Array, made: Array) -> Array:
     """Bars that hold nearly all of data and replicates; whole numbers in the middle of theirs."""
     both = [values[np.isfinite(values)] for values in (seen, made)]
-    pooled = np.concatenate(both)
-    ends = np.concatenate([np.quantile(v, [0.005, 0.995]) for v in both if len(v)] or [[0.0, 1.0]])
-    low, high = float(ends.min()), float(ends.max())
-    if len(pooled) and (pooled == np.rint(pooled)).all():
+    ends = [np.quantile(values, [0.005, 0.995]) for values in both if len(values)]
+    low, high = canvas.span(ends, margin=0.0)
+    if ends and all((values == np.rint(values)).all() for values in both):
         step = max(1, round((high - low + 1) / _BARS))
         bars = int((np.ceil(high) - np.floor(low)) // step + 1)
         return np.asarray(np.floor(low) - 0.5 + step * np.arange(bars + 1))
-    return np.linspace(*canvas.span([np.array([low, high])], margin=0.0), _BARS + 1)
+    return np.linspace(low, high, _BARS + 1)
 
 
 def _scaled(observed: float, replicated: Array) -> float:

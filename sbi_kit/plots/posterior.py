@@ -1,11 +1,11 @@
 """Figures of a posterior: what its draws say, and how it was trained."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
@@ -14,6 +14,7 @@ from sbi_kit.contracts import Array
 from sbi_kit.plots import canvas
 from sbi_kit.plots.canvas import Ink
 
+Limits: TypeAlias = tuple[float, float]
 _CELLS = 30  # of a density, along each axis
 _POINTS = 500  # of the prior
 
@@ -48,6 +49,7 @@ def pairs(
     shown = "posterior in colour, prior grey" + ("" if truth is None else ", truth dashed")
     height = 3.0 if d == 1 else 5.0 if d == 2 else canvas.WIDTH
     figure = canvas.sheet(f"What the data say: {shown}", ink, height=height)
+    figure.set_layout_engine("constrained", h_pad=0.11)  # inches; names stand in between
     grid = figure.subplots(d, d, squeeze=False)
     limits = [_limits(posterior[:, i], behind[:, i], true[i]) for i in range(d)]
     for (i, j), axes in np.ndenumerate(grid):
@@ -100,7 +102,7 @@ def training(history: Mapping[str, Any], *, dark: bool = False) -> Figure:
     return figure
 
 
-def _limits(posterior: Array, prior: Array, true: float) -> tuple[float, float]:
+def _limits(posterior: Array, prior: Array, true: float) -> Limits:
     """Where to look: about the posterior, not beyond prior and truth."""
     low, high = np.quantile(posterior, [0.001, 0.999])
     room = 0.6 * (high - low)
@@ -109,7 +111,7 @@ def _limits(posterior: Array, prior: Array, true: float) -> tuple[float, float]:
     return canvas.span([np.array([low, high, true])], margin=0.02)
 
 
-def _marginal(axes: Axes, posterior: Array, prior: Array, limits: Any, ink: Ink) -> None:
+def _marginal(axes: Axes, posterior: Array, prior: Array, limits: Limits, ink: Ink) -> None:
     edges = np.linspace(*limits, _CELLS + 1)
     for values, colour, filled in ((prior, ink.band, True), (posterior, ink.line, False)):
         # Densities of all values, also of those beyond the limits.
@@ -121,13 +123,23 @@ def _marginal(axes: Axes, posterior: Array, prior: Array, limits: Any, ink: Ink)
     axes.spines["left"].set_visible(False)
 
 
-def _joint(axes: Axes, posterior: Array, prior: Array, limits: Any, ink: Ink) -> None:
-    few = prior[:_POINTS]
-    axes.scatter(*few.T, s=3, color=ink.band, linewidths=0, rasterized=True)
-    counts, *edges = np.histogram2d(*posterior.T, bins=_CELLS, range=limits)
-    middles = [(edge[1:] + edge[:-1]) / 2 for edge in edges]
-    clear = LinearSegmentedColormap.from_list("posterior", [f"{ink.line}00", ink.line])
-    axes.pcolormesh(*middles, counts.T, cmap=clear, shading="gouraud", rasterized=True)
+def _joint(
+    axes: Axes, posterior: Array, prior: Array, limits: tuple[Limits, Limits], ink: Ink
+) -> None:
+    few = prior[:_POINTS].T
+    axes.scatter(few[0], few[1], s=3, color=ink.band, linewidths=0, rasterized=True)
+    cells: Sequence[Array] = [np.linspace(*limit, _CELLS + 1) for limit in limits]
+    counts = np.histogram2d(posterior[:, 0], posterior[:, 1], bins=cells)[0]
+    axes.imshow(
+        counts.T,
+        origin="lower",
+        extent=(*limits[0], *limits[1]),
+        aspect="auto",
+        interpolation="bilinear",
+        norm=PowerNorm(0.5),
+        zorder=1.5,  # over the points, under the lines
+        cmap=LinearSegmentedColormap.from_list("posterior", [f"{ink.line}00", ink.line]),
+    )
     axes.set_xlim(*limits[0])
     axes.set_ylim(*limits[1])
 
@@ -136,19 +148,31 @@ def _name_pairs(grid: NDArray[Any], names: Sequence[str], ink: Ink) -> None:
     """Whole names beside the diagonal, where there is room, and short ones at the edges."""
     d = len(names)
     width = canvas.WIDTH / d
-    room = canvas.letters(width - 0.15, canvas.SMALL)
-    for i, j in zip(*np.tril_indices(d), strict=True):
-        axes = grid[i, j]
-        axes.tick_params(labelbottom=i == d - 1, labelleft=j == 0 and i > 0)
+    room = canvas.letters(width - 0.25, canvas.SMALL)
+    for row, column in zip(*np.tril_indices(d), strict=True):
+        axes = grid[row, column]
+        axes.tick_params(labelbottom=row == d - 1, labelleft=column == 0 and row > 0)
         for axis in (axes.xaxis, axes.yaxis):
             axis.get_major_locator().set_params(nbins=4 if d < 4 else 2)
     for i, name in enumerate(names):
-        # The last names have more room on their left.
-        right = i >= d / 2
-        most = canvas.letters(width * max(i + 1, d - i) - 0.5, canvas.SMALL)
-        side = "right" if right else "left"
-        text = canvas.short(name, most)
-        grid[i, i].set_title(text, loc=side, fontsize=canvas.SMALL, color=ink.text)
         grid[d - 1, i].set_xlabel(canvas.short(name, room), fontsize=canvas.SMALL)
         if i:
             grid[i, 0].set_ylabel(canvas.short(name, room), fontsize=canvas.SMALL)
+        if d > 1:
+            _whole_name(grid[i, i], name, i, d, ink)
+
+
+def _whole_name(axes: Axes, name: str, i: int, d: int, ink: Ink) -> None:
+    """Over the diagonal, to the side with more room; it must not move the panels."""
+    at, most = ("right", i + 1) if i >= d / 2 else ("left", d - i)
+    axes.text(
+        float(at == "right"),
+        1.04,
+        canvas.short(name, canvas.letters(canvas.WIDTH / d * most - 0.5, canvas.SMALL)),
+        ha=at,
+        va="bottom",
+        transform=axes.transAxes,
+        fontsize=canvas.SMALL,
+        color=ink.text,
+        in_layout=False,
+    )

@@ -34,12 +34,13 @@ def rank_histogram(verdict: Verdict, *, dark: bool = False) -> Figure:
     bars = bars_of(verdict.ranks, verdict.draws, level=verdict.band.level)
     title = "Ranks: flat is right, a ∪ is too narrow, a ∩ too wide, a slope is a shift"
     figure, panels = canvas.panels(len(verdict.names), title, ink, share=True)
-    usual = (bars.heights >= bars.lower[:, None]) & (bars.heights <= bars.upper[:, None])
-    for i, (axes, inside) in enumerate(zip(panels, usual.all(axis=0), strict=True)):
+    for i, axes in enumerate(panels):
+        heights = bars.heights[:, i]
+        inside = bool(((heights >= bars.lower) & (heights <= bars.upper)).all())
         axes.stairs(bars.upper, bars.edges, baseline=bars.lower, fill=True, color=ink.band)
         axes.axhline(1, color=ink.text, linewidth=0.8)
-        colour = _judge(axes, verdict, i, bool(inside), None, ink)
-        axes.stairs(bars.heights[:, i], bars.edges, baseline=None, color=colour, linewidth=1.5)
+        colour = _judge(axes, verdict, i, inside, None, ink)
+        axes.stairs(heights, bars.edges, baseline=None, color=colour, linewidth=1.5)
         axes.set_xlim(0, 1)
     panels[0].set_ylim(0, 1.05 * max(bars.heights.max(), bars.upper.max()))
     canvas.label(figure, "rank of the true value / draws", "ranks / expected", ink)
@@ -167,7 +168,8 @@ def averaged(verdict: Verdict, *, dark: bool = False) -> Figure:
         canvas.name(axes, verdict.names[i], words, ink)
     limit = 1.2 * max(0.02, float(found.distance.max()))
     panels[0].set_ylim(-limit, limit)
-    canvas.label(figure, "distribution of the true values", "that of all draws − theirs", ink)
+    x = "distribution function of the true values"
+    canvas.label(figure, x, "that of all draws − it", ink)
     return figure
 
 
