@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sbi_kit.bank import Bank as Bank
+    from sbi_kit.certificate import Certificate as Certificate
+    from sbi_kit.certificate import certify as certify
     from sbi_kit.contracts import DataGenerator as DataGenerator
     from sbi_kit.contracts import Posterior as Posterior
     from sbi_kit.data import Datasets as Datasets
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from sbi_kit.diagnostics.calibration import Quantity as Quantity
     from sbi_kit.diagnostics.calibration import Verdict as Verdict
     from sbi_kit.diagnostics.calibration import calibrate as calibrate
+    from sbi_kit.diagnostics.predictive import PredictiveCheck as PredictiveCheck
+    from sbi_kit.diagnostics.predictive import predictive_check as predictive_check
     from sbi_kit.fitting import fit as fit
     from sbi_kit.neural import NeuralPosterior as NeuralPosterior
     from sbi_kit.neural import load as load
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
     from sbi_kit.registry import load_generator as load_generator
     from sbi_kit.registry import load_simulator as load_simulator
     from sbi_kit.registry import simulator_names as simulator_names
+    from sbi_kit.reporting import report as report
     from sbi_kit.simulation import SimulationError as SimulationError
     from sbi_kit.simulation import simulate as simulate
     from sbi_kit.simulator import Simulator as Simulator
@@ -59,6 +64,9 @@ _ROOMS = {
     "neural": "NeuralPosterior load",
     "contracts": "Posterior DataGenerator",
     "diagnostics.calibration": "calibrate Quantity Verdict",
+    "diagnostics.predictive": "predictive_check PredictiveCheck",
+    "certificate": "certify Certificate",
+    "reporting": "report",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
 

@@ -7,7 +7,7 @@ believed. These are checksums against accidents, no signatures.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,6 +22,16 @@ from sbi_kit.prior import prior_from_dict
 
 FORMAT, VERSION = "sbi_kit.certificate", 1
 UNCHECKED = "Never checked: run sbi-kit check DIR."
+
+
+class Part(Protocol):
+    """What a certificate asks of the verdict on some of the datasets."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def passed(self) -> bool: ...
 
 
 class Judgement(Protocol):
@@ -50,6 +60,9 @@ class Judgement(Protocol):
 
     @property
     def passed_by_parameter(self) -> dict[str, bool]: ...
+
+    @property
+    def strata(self) -> Sequence[Part]: ...
 
     @property
     def sentence(self) -> str: ...
@@ -114,7 +127,7 @@ def certify(folder: str | PathLike[str], verdict: Judgement) -> Certificate:
         enough=verdict.enough,
         sentence=verdict.sentence,
         parameters=verdict.passed_by_parameter,
-        strata={part.label: bool(part.passed) for part in getattr(verdict, "strata", ())},
+        strata={part.label: bool(part.passed) for part in verdict.strata},
         datasets=verdict.datasets,
         draws=verdict.draws,
         seed=verdict.seed,

@@ -1,4 +1,4 @@
-"""The command line: `sbi-kit list | generate | simulate | fit | sample | check`.
+"""The command line: `sbi-kit list | generate | simulate | fit | sample | check | report`.
 
 Each command calls the functions that a notebook would call, with the same seeds, so it gives the
 same numbers. Heavy libraries are imported inside the commands, so that help and names are there at
@@ -283,40 +283,102 @@ def sample(
 @click.argument("folder", metavar="DIR", type=options.FOLDER)
 @options.number("--datasets", "Fresh simulations.", low=2, default=_DATASETS)
 @options.number("--draws", "Draws for each of them.", low=2, default=_DRAWS)
-@click.option("--json", "report", metavar="FILE", type=options.FILE, help="File for all numbers.")
+@click.option("--json", "numbers", metavar="FILE", type=options.FILE, help="File for all numbers.")
+@click.option("--out", metavar="FILE.nc", type=options.FILE, help="File for ranks and estimates.")
 @options.workers
 @options.seed
 @options.skip_failures
+@click.option("--overwrite", is_flag=True, help="Replace FILE.nc if it is there.")
 def check(
     folder: Path,
     datasets: int,
     draws: int,
-    report: Path | None,
+    numbers: Path | None,
+    out: Path | None,
     workers: int,
     seed: int,
     skip_failures: bool,
+    overwrite: bool,
 ) -> None:
     """Judge the posterior in DIR by simulations it was not trained on.
 
     The verdict is kept in DIR/certificate.json and shown whenever the posterior is used.
 
     The exit code is 0 whatever the verdict; the file of --json, which is replaced if it is there,
-    has it as "passed".
+    has it as "passed". FILE.nc is netCDF as ArviZ reads it, with each of the simulations.
     """
     from sbi_kit import stages
+    from sbi_kit.arviz_bridge import write_netcdf
     from sbi_kit.certificate import certify
     from sbi_kit.files import write_whole
     from sbi_kit.neural import load
     from sbi_kit.simulator import rebuild
 
-    if report is not None:
-        stages.expect_new_file(report, overwrite=True)
+    if numbers is not None:
+        stages.expect_new_file(numbers, overwrite=True)
+    if out is not None:
+        stages.expect_new_file(out, overwrite=overwrite)
     posterior = load(folder)
     model = rebuild(posterior.simulator, posterior.prior)
     source = stages.Source(model=model, workers=workers, skip_failures=skip_failures)
     verdict = stages.judge(posterior, source, datasets=datasets, draws=draws, seed=seed)
     console.show_verdict(verdict)
-    if report is not None:
+    if out is not None:
+        write_netcdf(verdict.to_arviz(), out)
+    if numbers is not None:
         text = json.dumps(verdict.to_dict(), indent=1, allow_nan=False) + "\n"
-        write_whole(report, text.encode())
+        write_whole(numbers, text.encode())
     certify(folder, verdict)
+
+
+@cli.command()
+@click.argument("folder", metavar="DIR", type=options.FOLDER)
+@click.option("--observed", metavar="FILE.csv|packaged", required=True, help="The data.")
+@click.option("--out", metavar="FILE.html", type=options.FILE, required=True, help="File to write.")
+@options.number("--datasets", "Fresh simulations to judge by.", low=2, default=_DATASETS)
+@options.number("--draws", "Draws per observed dataset.", low=2, default=_TABLE)
+@options.context("A known quantity, if the data do not hold it as a column of that name")
+@options.workers
+@options.seed
+@options.skip_failures
+@click.option("--overwrite", is_flag=True, help="Replace FILE.html if it is there.")
+def report(
+    folder: Path,
+    observed: str,
+    out: Path,
+    datasets: int,
+    draws: int,
+    context: dict[str, Any],
+    workers: int,
+    seed: int,
+    skip_failures: bool,
+    overwrite: bool,
+) -> None:
+    """Write a page about the posterior of data: parameters, checks, the verdict in words first.
+
+    FILE.html holds its figures and asks nothing of the network. Tables and verdict are those of
+    sbi-kit sample and sbi-kit check with the same seed. If the simulator is not installed here,
+    the page does without fresh simulations and shows the last verdict. DIR stays as it is.
+    """
+    from sbi_kit import stages
+    from sbi_kit.neural import load
+
+    started = time.monotonic()
+    stages.expect_new_file(out, overwrite=overwrite)
+    posterior = load(folder)
+    packaged = observed == "packaged"
+    data = stages.packaged_data(posterior) if packaged else stages.read_csv(observed, posterior)
+    stages.write_report(
+        posterior,
+        data,
+        out,
+        datasets=datasets,
+        draws=draws,
+        check_draws=_DRAWS,
+        seed=seed,
+        context=context,
+        workers=workers,
+        skip_failures=skip_failures,
+    )
+    took = console.seconds(time.monotonic() - started)
+    console.say(f"The report is in {out} after {took}.")

@@ -184,14 +184,14 @@ def show_summary(table: "pd.DataFrame") -> None:
     """The posterior's mean, sd and interval, each row in the digits that its sd makes sensible."""
     rows = []
     for name, values in zip(map(str, table.index), table.to_numpy(), strict=True):
-        digits = _digits(float(values[1]), float(abs(values).max()))
-        rows.append([name, *(digits(float(value)) for value in values)])
+        written = digits(float(values[1]), float(abs(values).max()))
+        rows.append([name, *(written(float(value)) for value in values)])
     show_table(["parameter", *table.columns], rows[:_MOST], numbers=True)
     if len(rows) > _MOST:
         say(f"and {len(rows) - _MOST:,} rows more")
 
 
-def _digits(sd: float, largest: float) -> Callable[[float], str]:
+def digits(sd: float, largest: float) -> Callable[[float], str]:
     """How to write numbers known to within `sd`: two digits of it."""
     if not (math.isfinite(sd) and sd > 0):
         return lambda value: f"{value:.4g}"

@@ -27,23 +27,30 @@ def facts_of(name: str) -> dict[str, str]:
 
 def _simulated_facts(model: contracts.Simulator) -> dict[str, str]:
     data = model.data
-    low, high = data.n_range
-    n = f"{low}" if low == high else f"{low} to {high}"
-    if isinstance(data, Vector):
-        form = "vector"
-    elif isinstance(data, Matrix):
-        form = f"matrix of {n} rows and {len(data.columns)} columns"
-    else:
-        form = f"{'set' if isinstance(data, Exchangeable) else 'series'} of {n} observations"
     known = show_names(names_of(data))
     missing = show_names([data.columns[place] for place in missable(data)])
     return {
         "parameters": ", ".join(model.prior.names),
-        "data": f"{form}: {show_names(data.columns)}",
+        "data": f"{form_of(data)}: {show_names(data.columns)}",
         **({"context": known} if known else {}),
         **({"may be missing": missing} if missing else {}),
         "observed": _origin(model),
     }
+
+
+def form_of(data: contracts.Layout) -> str:
+    """What one dataset looks like, in words.
+
+    >>> form_of(Matrix(columns=("a", "b"), n=(3, 9)))
+    'matrix of 3 to 9 rows and 2 columns'
+    """
+    low, high = data.n_range
+    n = f"{low}" if low == high else f"{low} to {high}"
+    if isinstance(data, Vector):
+        return "vector"
+    if isinstance(data, Matrix):
+        return f"matrix of {n} rows and {len(data.columns)} columns"
+    return f"{'set' if isinstance(data, Exchangeable) else 'series'} of {n} observations"
 
 
 def _origin(model: contracts.Simulator) -> str:

@@ -1,4 +1,4 @@
-"""The stages that commands are made of: find the simulator, simulate, train, infer, judge.
+"""The stages that commands are made of: find the simulator, simulate, train, infer, judge, report.
 
 Each shows its progress and calls one function of the package. A posterior is judged by simulations
 whose seed is made from the command's for that purpose alone, so they are never those of a bank.
@@ -150,6 +150,46 @@ def judge(
     source = replace(source, context=shared)
     fresh = source.fill(datasets, seed=torch_seed(seed, "check"), path=None, label="checking")
     return calibrate(posterior, fresh, draws=draws, seed=seed)
+
+
+def write_report(
+    posterior: "NeuralPosterior",
+    data: Any,
+    out: Path,
+    *,
+    datasets: int,
+    draws: int,
+    check_draws: int,
+    seed: int,
+    context: Mapping[str, Any],
+    workers: int,
+    skip_failures: bool,
+) -> None:
+    """Judge a posterior, if its simulator is installed, and write the page about observed data."""
+    from sbi_kit.data import read
+    from sbi_kit.reporting import find_model, report
+
+    read(data, posterior.data, context)  # refused before any work is done for it
+    model, reason = find_model(posterior)
+    verdict = None
+    if model is None:
+        console.remark(reason, "yellow")
+    else:
+        source = Source(model=model, workers=workers, skip_failures=skip_failures)
+        verdict = judge(posterior, source, datasets=datasets, draws=check_draws, seed=seed)
+    with console.progress("writing") as update:
+        report(
+            posterior,
+            data,
+            out,
+            verdict=verdict,
+            draws=draws,
+            seed=seed,
+            model=model,
+            context=context,
+            overwrite=True,
+            progress=lambda done, total: update(done, total, [f"{done}/{total} sections"]),
+        )
 
 
 def packaged_table(

@@ -28,12 +28,12 @@ FLOORS = {
         "diagnostics diagnostics.bands diagnostics.ranks diagnostics.uniformity "
         "diagnostics.quantities diagnostics.regions diagnostics.strata diagnostics.recovery "
         "diagnostics.verdict diagnostics.calibration diagnostics.discrepancies "
-        "diagnostics.predictive diagnostics.distances diagnostics.local "
+        "diagnostics.predictive diagnostics.distances diagnostics.local diagnostics.histogram "
         "testing "
         "testing.forms testing.generators testing.priors testing.randomness testing.simulators "
-        "testing.streams"
+        "testing.streams plots plots.canvas plots.verdict plots.posterior plots.data"
     ),
-    SURFACE: "__init__ cli console exits facts options stages",
+    SURFACE: "__init__ chapters cli console exits facts options page reporting stages",
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 
@@ -51,9 +51,10 @@ OWNERS = {
     "arviz_stats": {"arviz_bridge"},
     "xarray": {"arviz_bridge"},
     "loky": {"workers"},
-    "matplotlib": set(),
+    "matplotlib": {name for name in FLOOR_OF if name.startswith("plots.")},
     "sklearn": {"diagnostics.distances"},
     "dask": set(),
+    "jinja2": {"page"},
     "click": SURFACES,
     "rich": SURFACES,
     "torch": {name for name, floor in FLOOR_OF.items() if floor in (PARTS, METHODS)},

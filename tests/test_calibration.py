@@ -9,6 +9,7 @@ import pytest
 from scipy.special import bdtr, ndtr, ndtri
 from scipy.stats import kstest
 
+from sbi_kit.arviz_bridge import read_netcdf, write_netcdf
 from sbi_kit.checks import BadType, BadValue
 from sbi_kit.diagnostics.bands import simultaneous_band
 from sbi_kit.diagnostics.calibration import (
@@ -415,6 +416,27 @@ def test_json_round_trip(exact):
     assert entry["joint"]["TARP"]["p_value"] == exact.tarp.p_value
     assert [part["label"] for part in entry["strata"]] == [part.label for part in exact.strata]
     assert entry["strata"][0]["p_values"]["b"] == exact.strata[0].p_values[1]
+
+
+def test_arviz_gets_every_column_quantities_included(tmp_path):
+    quantities = {"ratio": lambda theta: theta[:, 0] / theta[:, 1]}
+    verdict = calibrate(Conjugate(), Bank(40), draws=20, seed=1, quantities=quantities)
+    write_netcdf(verdict.to_arviz(), tmp_path / "check.nc")
+    read = read_netcdf(tmp_path / "check.nc")
+    assert list(read["prior_sbc"].data_vars) == list(verdict.names) == ["a", "b", "ratio"]
+    for i, name in enumerate(verdict.names):
+        np.testing.assert_array_equal(read["prior"][name].values[0], verdict.truth[:, i])
+        uniform = (verdict.ranks[:, i] + 0.5) / 21
+        np.testing.assert_allclose(read["prior_sbc"][name].values[0], uniform)
+        for kind in ("mean", "median", "sd"):
+            column = read["recovery"][kind].sel(parameter=name).values[0]
+            np.testing.assert_array_equal(column, getattr(verdict, kind)[:, i])
+    stats = read["sample_stats_prior"]
+    np.testing.assert_array_equal(stats["log_q"].values[0], verdict.log_q)
+    np.testing.assert_array_equal(stats["n"].values[0], verdict.n)
+    marks = read["prior"].attrs
+    assert (marks["posterior_draws"], marks["seed"], marks["level"]) == ("20", "1", "0.95")
+    assert marks["calibration"] == verdict.sentence
 
 
 def test_truth_outside_the_posterior_support_scores_minus_infinity():

@@ -265,7 +265,7 @@ def test_help_and_names_import_nothing_heavy(lab, arguments):
 def test_help_names_commands_defaults_and_exit_codes(run):
     for arguments in ([], ["--help"]):
         text = run(*arguments).stdout
-        for command in ("list", "generate", "simulate", "fit", "sample", "check"):
+        for command in ("list", "generate", "simulate", "fit", "sample", "check", "report"):
             assert f"\n  {command} " in text
         assert "130, 143" in text
     assert "200,000 by default" in run("fit", "--help").stdout
@@ -362,6 +362,14 @@ def test_help_names_commands_defaults_and_exit_codes(run):
         ("check o --datasets 1", "Expected --datasets as an integer >= 2; got 1;"),
         ("check o", "Expected a posterior in o; got no posterior.json;"),
         ("check o --json none/f", "Expected a directory for f; got no directory none;"),
+        ("check o --out none/f.nc", "Expected a directory for f.nc; got no directory none;"),
+        ("report o --observed packaged", "Missing option '--out'; sbi-kit report --help shows"),
+        (
+            "report o --observed packaged --out none/f.html",
+            "Expected a directory for f.html; got no directory none;",
+        ),
+        ("report o --observed packaged --out f.html", "Expected a posterior in o; got no post"),
+        ("report o --observed d --out f --datasets 1", "--datasets as an integer >= 2; got 1;"),
         ("sample o --observed packaged --out none/f", "got no directory none; create it first."),
         ("fit location --out o --bank b", "Expected a bank with a manifest.jsonl; got none in b;"),
     ],
@@ -820,6 +828,25 @@ def test_check_writes_the_verdict_of_the_same_call_in_python(run, trained, tmp_p
     assert certificate.sentence == verdict.sentence
 
 
+def test_check_writes_what_arviz_reads(run, trained, tmp_path):
+    load(trained.path).save("copy")
+    command = ("check", "copy", "--datasets", 12, "--draws", 30, "--seed", 5, "--out", "v.nc")
+    assert run(*command).code == 0
+    verdict = calibrate(load(trained.path), fresh(12, seed=5), draws=30, seed=5)
+    read = read_netcdf(tmp_path / "v.nc")
+    for i, name in enumerate(verdict.names):
+        np.testing.assert_array_equal(read["prior"][name].values[0], verdict.truth[:, i])
+        ranks = read["recovery"]["rank"].sel(parameter=name).values[0]
+        np.testing.assert_array_equal(ranks, verdict.ranks[:, i])
+    (tmp_path / "copy" / "certificate.json").unlink()
+    text = sentence(run(*command), 2)
+    assert (
+        text == "Expected a new file; got v.nc, which exists; choose another, or pass --overwrite."
+    )
+    assert not (tmp_path / "copy" / "certificate.json").exists()
+    assert run(*command, "--overwrite").code == 0
+
+
 def test_sample_says_what_was_never_checked_or_is_checked_no_more(run, trained, tmp_path):
     load(trained.path).save("copy")
     (tmp_path / "copy" / "certificate.json").unlink()
@@ -864,6 +891,55 @@ def test_check_needs_the_very_simulator(run, trained, tmp_path, monkeypatch):
         "Expected the simulator 'counts' as this posterior was trained with it; got another of "
         "that name; install the distribution it came from."
     )
+
+
+# report
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Figures that cost nothing."""
+    monkeypatch.setattr("sbi_kit.plots.to_webp", lambda figure, dpi: b"")
+
+
+def test_report_has_the_table_and_the_verdict_of_the_other_commands(
+    run, trained, tmp_path, no_figures
+):
+    command = ("report", trained.path, "--observed", "packaged", "--datasets", 30, "--seed", 5)
+    before = files(trained.path)
+    result = run(*command, "--out", "r.html")
+    assert result.code == 0
+    assert re.fullmatch(r"The report is in r\.html after [0-9.]+ s\.\n", result.stdout)
+    assert "\nwriting: 10/10 sections\n" in result.stderr
+    assert files(trained.path) == before
+    page = (tmp_path / "r.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
+    verdict = calibrate(load(trained.path), fresh(30, seed=5), draws=500, seed=5)
+    assert page.count(verdict.sentence) == 2
+    printed = run("sample", trained.path, "--observed", "packaged", "--seed", 5, "--out", "s.nc")
+    for name, cells in table(printed.stdout, ("mu", "idle")).items():
+        row = re.search(rf">{name}</th>(.*?)</tr>", page, flags=re.DOTALL).group(1)
+        assert [float(cell) for cell in re.findall(r"<td>(.*?)</td>", row)] == cells
+    text = sentence(run(*command, "--out", "r.html"), 2)
+    assert text.startswith("Expected a new file; got r.html, which exists; choose another, or")
+    assert run(*command, "--out", "r.html", "--overwrite").code == 0
+
+
+def test_report_without_the_simulator(run, trained, tmp_path, no_figures):
+    away = load(trained.path)
+    object.__setattr__(away, "simulator", {"name": "away", "settings": {}})
+    away.save("away")
+    (tmp_path / "d.csv").write_text("x\n1.0\n")
+    assert "got 'away'" in sentence(
+        run("report", "away", "--observed", "packaged", "--out", "r.html"), 2
+    )
+    result = run("report", "away", "--observed", "d.csv", "--out", "r.html", "--draws", 100)
+    assert result.code == 0
+    assert result.stderr.startswith("The simulator 'away' is not installed here, or differs (")
+    assert "checking" not in result.stderr
+    (tmp_path / "d.csv").write_text("y\n1.0\n")
+    text = sentence(run("report", trained.path, "--observed", "d.csv", "--out", "q.html"), 2)
+    assert text.startswith("Expected the columns x; got only y;")
+    assert not (tmp_path / "q.html").exists()
 
 
 # What is shown

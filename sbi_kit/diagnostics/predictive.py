@@ -73,6 +73,11 @@ class PredictiveCheck:
         return np.asarray(self.p_values * self._tests * _ONE_IN < 1)
 
     @property
+    def enough(self) -> bool:
+        """Whether there are replicates enough for data that fit to mean something."""
+        return 0 < self._tests * _ONE_IN <= self.replicates
+
+    @property
     def _tests(self) -> int:
         return int(np.isfinite(self.p_values).sum())
 
@@ -89,7 +94,7 @@ class PredictiveCheck:
         if not tests:
             return "Nothing could be compared: no discrepancy is defined for data and replicates."
         size += f", the smallest p = {np.nanmin(self.p_values):.2g}"
-        if self.replicates < _ONE_IN * tests:
+        if not self.enough:
             return f"Too few replicates for a verdict ({size}; use {_ONE_IN * tests} or more)."
         return f"No misfit found ({size})."
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sbi_kit.arviz_bridge import InferenceData, calibration_data
 from sbi_kit.contracts import Array, IntArray
 from sbi_kit.diagnostics.bands import Band
 from sbi_kit.diagnostics.ranks import ENOUGH, Coverage
@@ -251,6 +252,27 @@ class Verdict:
             "log_score_error": _json(self.log_score_error),
             "smallest_seen": _sizes(self.sensitivity),
         }
+
+    def to_arviz(self) -> InferenceData:
+        """The numbers of single datasets for ArviZ, as `arviz_bridge.calibration_data` lays out.
+
+        Raises:
+            BadValue: A column has the name of one of ArviZ's dims, or holds a slash.
+        """
+        return calibration_data(
+            names=self.names,
+            truth=self.truth,
+            ranks=self.ranks,
+            draws=self.draws,
+            log_q=self.log_q,
+            n=self.n,
+            estimates={"mean": self.mean, "median": self.median, "sd": self.sd},
+            attributes={
+                "calibration": self.sentence,
+                "level": f"{self.level:g}",
+                "seed": str(self.seed),
+            },
+        )
 
     def _column(self, i: int) -> dict[str, Any]:
         """The entry of one parameter or test quantity in `to_dict`."""

@@ -1,0 +1,25 @@
+"""Figures of verdicts, posteriors and checks; only this folder knows matplotlib.
+
+Every function takes results and returns a `matplotlib.figure.Figure` that pyplot does not know of;
+it computes nothing but where to draw. Titles say what one should see. The background is transparent
+and `dark=True` has the colours for a dark page, so that a page can hold each figure twice. What
+fails, the truth and the observed data have one colour, and what fails is named in words too.
+`to_svg`, `to_png` and `to_webp` give the same bytes every time.
+"""
+
+from sbi_kit.plots.canvas import to_png as to_png
+from sbi_kit.plots.canvas import to_svg as to_svg
+from sbi_kit.plots.canvas import to_webp as to_webp
+from sbi_kit.plots.data import discrepancies as discrepancies
+from sbi_kit.plots.data import familiarity as familiarity
+from sbi_kit.plots.data import predictive as predictive
+from sbi_kit.plots.posterior import pairs as pairs
+from sbi_kit.plots.posterior import training as training
+from sbi_kit.plots.verdict import averaged as averaged
+from sbi_kit.plots.verdict import contraction as contraction
+from sbi_kit.plots.verdict import coverage as coverage
+from sbi_kit.plots.verdict import joint_coverage as joint_coverage
+from sbi_kit.plots.verdict import rank_ecdf as rank_ecdf
+from sbi_kit.plots.verdict import rank_histogram as rank_histogram
+from sbi_kit.plots.verdict import recovery as recovery
+from sbi_kit.plots.verdict import strata as strata
