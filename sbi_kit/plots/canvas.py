@@ -21,7 +21,7 @@ from sbi_kit.contracts import Array
 WIDTH = 7.5  # inches, of every figure: shown 720 px wide, text of 9 points is 12 px high
 TITLE, TEXT, SMALL = 10.5, 9.0, 8.0  # points
 _DPI = 200  # of PNGs, and of clouds of points within an SVG
-_LETTER = 0.6  # mean width of a letter over its height
+_LETTER = 0.65  # width of a letter over its height, rather too much
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,7 @@ def _whole_name(axes: Axes, name: str, i: int, d: int, ink: Ink) -> None:
     axes.text(
         float(at == "right"),
         1.04,
-        canvas.short(name, canvas.letters(canvas.WIDTH / d * most - 0.5, canvas.SMALL)),
+        canvas.short(name, canvas.letters(canvas.WIDTH / d * most - 1.2, canvas.SMALL)),
         ha=at,
         va="bottom",
         transform=axes.transAxes,
