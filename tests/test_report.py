@@ -114,7 +114,7 @@ class Stimulus(Lab):
 
 
 def trained(model):
-    return sk.fit(sk.simulate(model, 1_000, seed=1), seed=2, width=8, hidden=8, steps=5)
+    return sk.fit(sk.simulate(model, 1_000, seed=1), seed=2, width=8, hidden=8, steps=5, members=1)
 
 
 def written(posterior, x, path, **settings):
@@ -124,6 +124,7 @@ def written(posterior, x, path, **settings):
 
 SERIES = Lab(sk.Series(columns=("count", "size"), n=8))
 X = np.arange(16).reshape(8, 2) / 10
+CELLS = np.random.default_rng(0).normal(1, 1, size=(4, 70))
 
 
 @pytest.fixture(scope="module")
@@ -287,9 +288,12 @@ def test_model_data_and_settings_are_told(page, series, verdict):
         ),
         (
             Lab(sk.Matrix(tuple(f"g{i}" for i in range(70)), n=4)),
-            np.ones((4, 70)),
+            CELLS,
             None,
-            ["matrix of 4 rows and 70 columns", "cells 280 0 1 0 1 1 1"],
+            [
+                "matrix of 4 rows and 70 columns",
+                f"cells 280 0 {CELLS.mean():.5g} {CELLS.std(ddof=1):.5g} ",
+            ],
         ),
     ],
 )
