@@ -257,6 +257,17 @@ def test_numbers_are_those_of_the_inference(page, series, verdict):
     assert [row[0] for row in shown[1:]] == [part.label for part in verdict.strata]
 
 
+def test_wild_numbers_stay_short(series, verdict, tmp_path, blank):
+    wild = replace(verdict.recovery, mean=1e150 * verdict.mean)
+    judged = replace(verdict, recovery=wild)
+    cells = [
+        row
+        for rows in tables(written(series, X, tmp_path / "r", verdict=judged)).values()
+        for row in rows
+    ]
+    assert max(len(cell) for row in cells for cell in row[1:]) < 40
+
+
 def test_model_data_and_settings_are_told(page, series, verdict):
     text = Reader(page).text
     assert "A simulator of any layout. Parameters: rate [1/day], spread without unit." in text
