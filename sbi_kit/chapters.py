@@ -464,7 +464,7 @@ def _columns(judged: Verdict) -> Table:
     rows = []
     for i, (name, entry) in enumerate({**numbers["parameters"], **numbers["quantities"]}.items()):
         rest = (entry[key] for key in ("calibration_error", "r2", "nrmse", "contraction"))
-        cells = [_cell(value, ".3f") for value in (held[0][i], held[1][i], *rest)]
+        cells = [_ratio(value) for value in (held[0][i], held[1][i], *rest)]
         rows.append([name, _passed(entry["passed"]), f"{entry['p_value']:.2g}", *cells])
     for check in judged.joint:
         half, most = np.interp([0.5, 0.9], check.levels, check.values)
@@ -573,8 +573,13 @@ def _value(value: float) -> str:
     return "missing" if math.isnan(value) else f"{value:.5g}"
 
 
-def _cell(value: float | None, form: str = ".4g") -> str:
-    return "-" if value is None else f"{value:{form}}"
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _ratio(value: float | None) -> str:
+    """A number that is about 1; that of a wild posterior may have hundreds of digits."""
+    return f"{value:.3f}" if value is not None and abs(value) < 1e3 else _cell(value)
 
 
 def _plain(value: Any) -> str:
