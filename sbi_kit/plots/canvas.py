@@ -169,6 +169,15 @@ def p_text(p: float) -> str:
     return f"{p:.0e}".replace("e-0", "e-") if p < 1e-3 else f"{p:.2g}"
 
 
+def share(value: float) -> str:
+    """A share, which is at most 1, but far below 0 for a posterior that is far off.
+
+    >>> share(0.98765), share(-123456.0)
+    ('0.988', '-1.2e+05')
+    """
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.2g}"
+
+
 def span(values: Sequence[Array], *, margin: float = 0.05) -> tuple[float, float]:
     """Smallest and largest of finite numbers with a margin; never empty."""
     pooled = np.concatenate([[], *(np.ravel(part) for part in values)])

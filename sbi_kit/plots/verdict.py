@@ -9,7 +9,7 @@ from sbi_kit.diagnostics.histogram import rank_histogram as bars_of
 from sbi_kit.diagnostics.ranks import rank_ecdf as ecdf_of
 from sbi_kit.diagnostics.verdict import Verdict
 from sbi_kit.plots import canvas
-from sbi_kit.plots.canvas import Ink, p_text
+from sbi_kit.plots.canvas import Ink, p_text, share
 
 _ROOM = 4  # columns of which the faults can be written out
 
@@ -131,7 +131,7 @@ def recovery(verdict: Verdict, *, dark: bool = False) -> Figure:
         low, high = canvas.span([truth])
         axes.plot([low, high], [low, high], color=ink.text, linewidth=1)
         axes.set_xlim(low, high)
-        canvas.name(axes, verdict.names[i], f"R² = {verdict.r2[i]:.3f}", ink)
+        canvas.name(axes, verdict.names[i], f"R² = {share(verdict.r2[i])}", ink)
     canvas.label(figure, "true value", "posterior mean ± 2 sd", ink)
     return figure
 
@@ -148,7 +148,7 @@ def contraction(verdict: Verdict, *, dark: bool = False) -> Figure:
         canvas.cloud(axes, each[:, i], verdict.z_scores[:, i], ink.line)
         axes.axvline(verdict.contraction[i], color=ink.text, linewidth=1)
         axes.set_xlim(min(0.0, max(-1.0, float(each[:, i].min(initial=0.0)))) - 0.05, 1.05)
-        canvas.name(axes, verdict.names[i], f"contraction {verdict.contraction[i]:.3f}", ink)
+        canvas.name(axes, verdict.names[i], f"contraction {share(verdict.contraction[i])}", ink)
     x = "contraction: 1 − posterior variance / prior variance"
     canvas.label(figure, x, "(mean − truth) / sd", ink)
     return figure
