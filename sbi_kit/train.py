@@ -5,9 +5,9 @@ falls like one over the square root of the steps, which suits trainings of any l
 falls to zero along a line, the cooling (Zhai et al. 2022, arXiv:2106.04560). What is judged and
 kept is an average of the weights over recent steps (Polyak & Juditsky 1992), which is free of the
 noise of a high rate. At regular steps it is evaluated on the whole validation split; when that no
-longer improves, the loop returns to the best average and cools from there, else it cools when the
-budget of steps or seconds is nearly spent. So the length of a training follows from the data, and
-none ends at a high rate.
+longer improves, the loop returns to the best average and cools from there for a while, else it
+cools through the second half of the budget of steps or seconds. So the length of a training follows
+from the data, and none ends at a high rate.
 
 Batches are a pure function of the step, so a run that is killed goes on from its checkpoint and
 ends with the same weights as one that was not.
@@ -30,7 +30,8 @@ Loss: TypeAlias = Callable[[Any], Tensor]
 
 _WARM_UP = 100  # steps in which the rate rises, or a tenth of the budget if that is less
 _HALVED = 1_500  # steps after which the rate is half the highest
-_COOLING = 0.25  # length of a cooling, as a share of the steps before it,
+_COOLING = 1.0  # length of a cooling, as a share of the steps before it,
+_STALLED = 0.25  # or of those to the best weights, where validation stopped improving,
 _SHORTEST = 3  # and its least length, in evaluations
 _WINDOW = 16  # the average is over about the last sixteenth of the steps so far
 _BETAS = 0.9, 0.99  # AdamW's; gradients change size within some hundred steps
@@ -81,14 +82,15 @@ class Recipe:
         if self.seconds is not None:
             expect_number("seconds", self.seconds, low=0, open_low=True)
 
-    def cooling(self, steps: int) -> int:
+    def cooling(self, steps: int, *, stalled: bool) -> int:
         """Length of a cooling after that many steps."""
-        return max(1, round(_COOLING * steps), min(_SHORTEST * self.evaluate_every, steps // 2))
+        share = _STALLED if stalled else _COOLING
+        return max(1, round(share * steps), min(_SHORTEST * self.evaluate_every, steps // 2))
 
     def spent(self, state: "State") -> bool:
         """Whether the budget leaves no more than a cooling."""
         left = self.seconds is not None and state.seconds * (1 + _COOLING) >= self.seconds
-        return left or state.step + self.cooling(state.step) >= self.steps
+        return left or state.step + self.cooling(state.step, stalled=False) >= self.steps
 
 
 @dataclass(frozen=True)
@@ -324,19 +326,19 @@ def _evaluate(run: _Run) -> None:
     if state.cooling_from is None and state.step < state.end:
         if state.stalled(run.recipe):
             _return(run)
-            state = _cooled(state, run.recipe, after=state.best_step)
+            state = _cooled(state, run.recipe, run.recipe.cooling(state.best_step, stalled=True))
         elif run.recipe.spent(state):
-            state = _cooled(state, run.recipe, after=state.step)
+            state = _cooled(state, run.recipe, run.recipe.cooling(state.step, stalled=False))
     run.state = state
 
 
-def _cooled(state: State, recipe: Recipe, *, after: int) -> State:
-    """The beginning of a cooling, as long as suits the steps before it."""
+def _cooled(state: State, recipe: Recipe, steps: int) -> State:
+    """The beginning of a cooling of so many steps."""
     return replace(
         state,
         cooling_from=state.step,
         cooling_rate=state.learning_rate(recipe),
-        end=min(state.end, state.step + recipe.cooling(after)),
+        end=min(state.end, state.step + steps),
     )
 
 

@@ -147,21 +147,22 @@ def test_overfitting_stops_early_and_cools():
         if s <= state.cooling_from
         and loss == min(other for t, _, other in state.evaluations if t <= state.cooling_from)
     )
-    assert steps_cooled == recipe.cooling(stalled_best)
+    assert steps_cooled == recipe.cooling(stalled_best, stalled=True)
 
 
-def test_a_cooling_is_a_quarter_of_the_way_there_and_three_evaluations_at_least():
+def test_a_cooling_is_as_long_as_the_way_there_or_a_quarter_of_it_after_a_stall():
     recipe = Recipe(steps=1_000, evaluate_every=20)
-    assert [recipe.cooling(step) for step in (0, 50, 100, 400, 600)] == [1, 25, 50, 100, 150]
-    assert Recipe(steps=1).cooling(0) == 1
+    stalled = [recipe.cooling(step, stalled=True) for step in (0, 50, 100, 400, 600)]
+    assert stalled == [1, 25, 50, 100, 150]  # three evaluations at least
+    assert [recipe.cooling(step, stalled=False) for step in (0, 50, 400)] == [1, 50, 400]
 
 
-def test_a_training_that_improves_to_the_end_cools_in_its_last_fifth():
+def test_a_training_that_improves_to_the_end_cools_in_its_second_half():
     module = line()
     recipe = Recipe(steps=100, evaluate_every=5, learning_rate=1e-3)
     state = train(module, squares(module), Lines(), recipe)
     assert state.step == 100
-    assert state.cooling_from == 80
+    assert state.cooling_from == 50
 
 
 def test_a_training_ends_when_its_time_is_spent(monkeypatch):
@@ -171,7 +172,11 @@ def test_a_training_ends_when_its_time_is_spent(monkeypatch):
     recipe = Recipe(steps=100_000, seconds=60.0, evaluate_every=10, learning_rate=1e-4)
     state = train(module, squares(module), Lines(), recipe)
     assert state.cooling_from is not None
-    assert state.step == state.end == state.cooling_from + recipe.cooling(state.cooling_from)
+    assert (
+        state.step
+        == state.end
+        == state.cooling_from + recipe.cooling(state.cooling_from, stalled=False)
+    )
     assert 0.75 * 60 < state.seconds < 1.1 * 60
 
 
@@ -186,7 +191,7 @@ def test_time_spent_before_a_kill_counts(tmp_path):
         tmp_path / "run", tensors, notes | {"state": notes["state"] | {"seconds": 3_590.0}}
     )
     state = train(module, squares(module), Lines(), recipe, checkpoint=tmp_path / "run")
-    assert (state.cooling_from, state.step) == (15, 15 + recipe.cooling(15))
+    assert (state.cooling_from, state.step) == (15, 15 + recipe.cooling(15, stalled=False))
     assert state.seconds > 3_590
 
 
