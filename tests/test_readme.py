@@ -22,11 +22,11 @@ def blocks(language):
 
 
 MAIN_JOB, TESTS = (block.strip() for block in blocks("bash"))
-EXAMPLE, OWN_SIMULATOR, WITH_CONTEXT = blocks("python")
+EXAMPLE, CHECKS, OWN_SIMULATOR, WITH_CONTEXT = blocks("python")
 COMMANDS, TREE = blocks("text")
 
 
-def test_the_example_runs(tmp_path, monkeypatch):
+def test_the_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
     exec(compile(EXAMPLE, "README.md", "exec"), names)
@@ -36,6 +36,10 @@ def test_the_example_runs(tmp_path, monkeypatch):
     means = names["idata"].posterior.mean()
     assert abs(float(means["beta"]) - 1.735) < 0.053
     assert names["verdict"].datasets == 500
+    exec(compile(CHECKS, "README.md", "exec"), names)
+    assert names["verdict"].names == ("beta", "gamma", "phi_inv", "R0")
+    assert sk.load("runs/flu").certificate.datasets == 500
+    assert Path("flu.html").read_text().startswith("<!doctype html>")
 
 
 def test_the_simulator_is_one():
