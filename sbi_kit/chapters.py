@@ -402,8 +402,8 @@ _CALIBRATION: tuple[tuple[Callable[..., Any], str, str], ...] = (
     (
         plots.recovery,
         "Posterior means with two standard deviations against true values",
-        "Every point is one simulated dataset, its bar two posterior sds long either way. Near"
-        "  the line the parameter can be recovered; a flat cloud means that it cannot.",
+        "Every point is one simulated dataset, its bar two posterior sds long either way. Near "
+        "the line the parameter can be recovered; a flat cloud means that it cannot.",
     ),
     (
         plots.contraction,

@@ -93,7 +93,7 @@ def main() -> None:
     """Print the table."""
     torch.set_num_threads(1)
     model = sk.load_simulator("regression", {"predictors": 5, "n": 50})
-    posterior = sk.fit(sk.simulate(model, 2_000, seed=1), seed=2, steps=15)
+    posterior = sk.fit(sk.simulate(model, 2_000, seed=1), seed=2, steps=15, members=1)
     held_out = sk.simulate(model, max(b for b, _ in CASES), seed=3)
     x = held_out.take(slice(None))[1].values
     posterior.sample(x[:10], draws=100, seed=4)
