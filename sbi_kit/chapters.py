@@ -20,12 +20,12 @@ import numpy as np
 from sbi_kit import contracts, plots
 from sbi_kit.certificate import UNCHECKED
 from sbi_kit.checks import show_names
-from sbi_kit.console import digits
 from sbi_kit.context import names_of
 from sbi_kit.contracts import Array
 from sbi_kit.data import Datasets, Matrix, Vector, missable
 from sbi_kit.diagnostics.predictive import PredictiveCheck
 from sbi_kit.diagnostics.verdict import Verdict
+from sbi_kit.digits import digits
 from sbi_kit.facts import form_of
 from sbi_kit.neural import NeuralPosterior
 from sbi_kit.page import Facts, Findings, Notes, Part, Picture, Prose, Section, Status, Table

@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column, Table
 
+from sbi_kit.digits import digits
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -189,16 +191,6 @@ def show_summary(table: "pd.DataFrame") -> None:
     show_table(["parameter", *table.columns], rows[:_MOST], numbers=True)
     if len(rows) > _MOST:
         say(f"and {len(rows) - _MOST:,} rows more")
-
-
-def digits(sd: float, largest: float) -> Callable[[float], str]:
-    """How to write numbers known to within `sd`: two digits of it."""
-    if not (math.isfinite(sd) and sd > 0):
-        return lambda value: f"{value:.4g}"
-    places = 1 - math.floor(math.log10(sd))
-    if places > 7 or largest >= 1e7:
-        return lambda value: f"{value:.4g}"
-    return lambda value: f"{value:,.{max(0, places)}f}"
 
 
 def show_verdict(verdict: "Verdict") -> None:

@@ -1022,7 +1022,7 @@ def test_influenza_from_nothing_to_the_table(run, tmp_path):
     np.testing.assert_allclose(found["beta"][0], 1.736, atol=0.4)
     np.testing.assert_allclose(found["gamma"][0], 0.540, atol=0.25)
     for mean, sd, low, high in found.values():
-        assert 0 < low < mean < high
+        assert 0 <= low < mean < high  # low may round to zero
         assert sd > 0
     assert "log score " in result.stdout
     packaged = Path(cli.__file__).parents[1] / "simulators" / "data" / "influenza_1978.csv"

@@ -1,0 +1,14 @@
+"""How numbers that are known to within some error are written, on a terminal and on a page."""
+
+import math
+from collections.abc import Callable
+
+
+def digits(sd: float, largest: float) -> Callable[[float], str]:
+    """How to write numbers known to within `sd`: two digits of it."""
+    if not (math.isfinite(sd) and sd > 0):
+        return lambda value: f"{value:.4g}"
+    places = 1 - math.floor(math.log10(sd))
+    if places > 7 or largest >= 1e7:
+        return lambda value: f"{value:.4g}"
+    return lambda value: f"{value:,.{max(0, places)}f}"
