@@ -65,8 +65,8 @@ def fit(
         summary: "identity", "deep_set", "set_transformer", "two_way", "convolution", "gru",
             "gru_both_ways" or "lstm"; None takes what suits the layout.
         coupling: How a coupling of the flow bends parameters: "spline", or "affine".
-        steps: Gradient steps at most; None allows any number within `seconds`, else 6,000, more
-            for more than 50,000 simulations (8,500 for 100,000). Training ends earlier where
+        steps: Gradient steps at most; None allows any number within `seconds`, else 6,000, or five
+            passes through the simulations if these are more. Training ends earlier where
             validation stops improving.
         seconds: Time to train at most, whether in one go or resumed; None does not limit it. The
             members of an ensemble have equal parts of it.
@@ -112,7 +112,7 @@ def fit(
         batch_size = default_batch_size(len(rows), observations_in(bank.data, name))
     expect_integer("batch_size", batch_size, low=1)
     if steps is None and seconds is None:
-        steps = default_steps(len(rows))
+        steps = default_steps(len(material.training), batch_size)
     recipe = recipe_for(
         steps,
         None if seconds is None else seconds / count,

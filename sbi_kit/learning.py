@@ -37,7 +37,7 @@ from sbi_kit.summary.recurrent import WINDOWS
 from sbi_kit.summary.standardize import Standardizer, constant_columns, fit_standardizer
 from sbi_kit.train import Batches, Progress, Recipe, State, train
 
-_STEPS, _MANY = 6_000, 50_000  # steps at most, and simulations beyond which more of them pay
+_STEPS, _PASSES = 6_000, 5  # steps at most, or as many as it takes to see all so often
 _FEWEST, _FEW = 50, 1_000  # simulations without which fitting makes no sense, or little
 _EVALUATIONS = 25  # of the validation split, at least, if steps are few
 _OFTEN = 40  # steps between two of them, at least, if they are many
@@ -91,9 +91,9 @@ def default_members(simulations: int) -> int:
     return _ENSEMBLE if simulations < _SCARCE else 1
 
 
-def default_steps(simulations: int) -> int:
+def default_steps(simulations: int, batch_size: int) -> int:
     """Steps at most where neither these nor the time are limited."""
-    return round(_STEPS * max(1.0, math.sqrt(simulations / _MANY)))
+    return max(_STEPS, _PASSES * simulations // batch_size)
 
 
 def observations_in(layout: AnyLayout, summary: str) -> float:

@@ -93,9 +93,9 @@ def fit_online(
         seed: Seed of all randomness; same seed, same posterior, whatever the workers.
         simulations: Simulations to draw at most, which are kept and trained on again once all are
             there; None draws new ones as long as training lasts, and forgets them.
-        steps: Gradient steps at most; None allows any number within `seconds`, else 6,000 or more
-            as for `fit`, or as it takes to see each simulation. Training ends earlier where
-            validation stops improving.
+        steps: Gradient steps at most; None allows any number within `seconds`, else 6,000, or five
+            times as many as it takes to see each simulation. Training ends earlier where validation
+            stops improving.
         seconds: Time to train at most, waiting included, the first block not; None does not limit
             it.
         workers: Processes to simulate in, each with one thread, beside the one that trains.
@@ -145,7 +145,7 @@ def fit_online(
     begin = min(wanted, _first_rows(size))
     share = min(_MOST, max(0.01, _HELD_OUT * wanted / begin))
     if steps is None and seconds is None:
-        steps = max(default_steps(wanted), wanted // size)
+        steps = default_steps(wanted, size)
     recipe = recipe_for(
         steps,
         seconds,

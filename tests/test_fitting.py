@@ -70,7 +70,7 @@ def weights_of(posterior):
 
 def test_few_simulations_make_an_ensemble_and_many_more_steps():
     assert [default_members(rows) for rows in (50, 2_999, 3_000)] == [5, 5, 1]
-    assert [default_steps(rows) for rows in (50, 50_000, 200_000)] == [6_000, 6_000, 12_000]
+    assert [default_steps(rows, 64) for rows in (50, 76_000, 128_000)] == [6_000, 6_000, 10_000]
 
 
 def quiet(call):
