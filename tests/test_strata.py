@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import sbi_kit as sk
 from sbi_kit.diagnostics.calibration import calibrate
 from sbi_kit.diagnostics.ranks import compare
 from sbi_kit.diagnostics.strata import strata_of
@@ -82,12 +83,12 @@ def test_every_dataset_is_in_one_part_along_each_axis():
     rng = np.random.default_rng(0)
     n, context = rng.integers(20, 200, size=100), rng.normal(size=(100, 2))
     places = rng.normal(size=(100, 2))
-    parts = dict(strata_of(n, context, places, ("a", "b"), 3))
+    parts = dict(strata_of(n, context, places, ("dose", "age", "a", "b"), 3))
     assert list(parts)[3:7] == [
-        "context 1 low third",
-        "context 1 middle third",
-        "context 1 high third",
-        "context 2 low third",
+        "dose low third",
+        "dose middle third",
+        "dose high third",
+        "age low third",
     ]
     for first in range(0, 15, 3):
         rows = np.concatenate(list(parts.values())[first : first + 3])
@@ -98,10 +99,34 @@ def test_every_dataset_is_in_one_part_along_each_axis():
     assert places[parts["b low third"], 1].max() < places[parts["b middle third"], 1].min()
 
 
+def test_known_quantities_have_their_names():
+    model = sk.Simulator(
+        name="dosed",
+        prior=sk.Prior(a=sk.Normal(0, 1)),
+        data=sk.Vector(("x",), context=sk.Prior(dose=sk.Uniform(0, 1))),
+        simulate=lambda theta, rng, context: theta * context + rng.standard_normal(theta.shape),
+    )
+
+    class Before:
+        prior = model.prior
+
+        def sample(self, x, *, draws, seed):
+            theta = self.prior.sample(len(x) * draws, np.random.default_rng(seed))
+            return theta.reshape(len(x), draws, 1)
+
+        def log_prob(self, theta, x):
+            return self.prior.log_prob(theta)
+
+    verdict = calibrate(Before(), sk.simulate(model, 300, seed=1), draws=50, seed=2)
+    thirds = ["low third", "middle third", "high third"]
+    wanted = [f"{name} {third}" for name in ("dose", "a") for third in thirds]
+    assert [part.label for part in verdict.strata] == wanted
+
+
 def test_what_does_not_vary_is_not_cut():
     same = np.ones(9, np.int64)
     places = np.stack([np.arange(9.0), np.zeros(9)], axis=1)
-    parts = strata_of(same, np.ones((9, 1)), places, ("a", "b"), 2)
+    parts = strata_of(same, np.ones((9, 1)), places, ("dose", "a", "b"), 2)
     assert [label for label, _ in parts] == ["a low half", "a high half"]
     assert strata_of(same, NONE, places, ("a", "b"), 1) == []
 

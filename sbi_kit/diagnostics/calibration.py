@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sbi_kit.checks import BadType, BadValue, expect_array, expect_integer, expect_number
-from sbi_kit.contracts import Array, IntArray, Posterior
+from sbi_kit.context import names_of
+from sbi_kit.contracts import Array, IntArray, Layout, Posterior
 from sbi_kit.data import Datasets
 from sbi_kit.diagnostics.quantities import Quantities, expect_quantities, with_quantities
 from sbi_kit.diagnostics.quantities import Quantity as Quantity
@@ -104,7 +105,8 @@ def calibrate(
     )
     ranks = break_ties(seen.below, seen.equal, seed)
     b, k = ranks.shape
-    parts = strata_of(seen.n, seen.context, seen.places, parameters, regions)
+    along = (*_known(bank, seen.context.shape[1]), *parameters)
+    parts = strata_of(seen.n, seen.context, seen.places, along, regions)
     size = (1 - level) * (_COLUMNS if parts else _COLUMNS + _STRATA) / k
     joint, few = (1 - level) * _JOINT / 2, min(draws, MOST_DRAWS)
     dense, near = (
@@ -215,6 +217,13 @@ def _log_densities(posterior: Posterior, theta: Array, x: Datasets) -> Array:
         row, column = bad[0]
         raise BadValue("log densities below inf", f"{values[row, column]} at dataset {row}", fix)
     return values
+
+
+def _known(bank: HeldOut, c: int) -> tuple[str, ...]:
+    """Names of c known quantities, numbers where the bank has no layout that names them."""
+    layout = getattr(bank, "data", None)
+    names = names_of(layout) if isinstance(layout, Layout) else ()
+    return names if len(names) == c else tuple(f"context {j + 1}" for j in range(c))
 
 
 def _expect_regions(regions: int | None, b: int) -> int:

@@ -75,7 +75,7 @@ def strata_of(
         n: Number of observations, shape (b,).
         context: What is known of each dataset besides, shape (b, c).
         places: Mean of each parameter over draws and theta*, shape (b, d).
-        names: The d parameters.
+        names: Of the c known quantities, then of the d parameters.
         regions: Parts along each of these; with 1 there are none.
 
     Returns:
@@ -83,8 +83,7 @@ def strata_of(
     """
     if regions == 1:
         return []
-    known = ((f"context {j + 1}", column) for j, column in enumerate(context.T))
-    along = [*known, *zip(names, places.T, strict=True)]
+    along = zip(names, [*context.T, *places.T], strict=True)
     return [
         *_sizes(n, regions),
         *(part for name, values in along for part in _parts(name, values, regions)),
