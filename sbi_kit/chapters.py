@@ -467,9 +467,7 @@ def _columns(judged: Verdict) -> Table:
         cells = [_ratio(value) for value in (held[0][i], held[1][i], *rest)]
         rows.append([name, _passed(entry["passed"]), f"{entry['p_value']:.2g}", *cells])
     for check in judged.joint:
-        half, most = np.interp([0.5, 0.9], check.levels, check.values)
-        error = float(np.median(np.abs(check.values - check.levels)))
-        cells = [f"{value:.3f}" for value in (half, most, error)]
+        cells = [f"{value:.3f}" for value in (check.at(0.5), check.at(0.9), check.error)]
         lead = f"all together: {check.name}", _passed(check.passed), f"{check.p_value:.2g}"
         rows.append([*lead, *cells, "", "", ""])
     header = ["parameter", "inside bands", "p-value", "cover 50 %", "cover 90 %", "cal. error"]

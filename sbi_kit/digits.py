@@ -1,4 +1,4 @@
-"""How numbers that are known to within some error are written, on a terminal and on a page."""
+"""How numbers are written: within their error, on a terminal and on a page; and as JSON."""
 
 import math
 from collections.abc import Callable
@@ -12,3 +12,8 @@ def digits(sd: float, largest: float) -> Callable[[float], str]:
     if places > 7 or largest >= 1e7:
         return lambda value: f"{value:.4g}"
     return lambda value: f"{value:,.{max(0, places)}f}"
+
+
+def json_number(value: float) -> float | None:
+    """A number as JSON has it; None stands for NaN and infinity, which it has not."""
+    return float(value) if math.isfinite(value) else None

@@ -10,7 +10,6 @@ back through the prior, so they never leave its support, and
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from os import PathLike
@@ -188,13 +187,20 @@ class NeuralPosterior:
         """
         observed = read(x, self.data, context)
         summaries = self.encoder.summarise(observed)
+        unlike, p_values = self._unlike(observed, summaries)
         if not isinstance(x, Datasets):
-            self._screen(observed, summaries, stacklevel=3)
-        unlike = self.familiarity.score(self.encoder.describe(observed, summaries))
-        if model is None and expect_integer("predictive", predictive, low=0):
-            model = self._find_model()
-        elif model is not None:
-            self._expect_model(model)
+            self._screen(observed, unlike, p_values, stacklevel=3)
+        if model is not None:
+            expect_model(model, self)
+        elif expect_integer("predictive", predictive, low=0):
+            model, _ = find_model(self)
+            if model is None:
+                warnings.warn(
+                    f"The simulator {self.simulator['name']!r} of this posterior is not installed "
+                    "here, or differs; replicated data are left out, so pass model= to have them.",
+                    UserWarning,
+                    stacklevel=2,
+                )
         return infer(
             self,
             observed,
@@ -203,10 +209,7 @@ class NeuralPosterior:
             draws=draws,
             predictive=predictive,
             seed=seed,
-            scores={
-                "misspecification": unlike,
-                "misspecification_p": self.familiarity.p_value(unlike),
-            },
+            scores={"misspecification": unlike, "misspecification_p": p_values},
             attributes={
                 "simulator": self.simulator["name"],
                 "calibration": str(self.certificate or UNCHECKED),
@@ -258,15 +261,18 @@ class NeuralPosterior:
         observed = read(x, self.data, context)
         summaries = self.encoder.summarise(observed)
         if not isinstance(x, Datasets):  # those come from a bank or were screened before
-            self._screen(observed, summaries, stacklevel=4)
+            self._screen(observed, *self._unlike(observed, summaries), stacklevel=4)
         return mixture.contexts(self.encoder.networks, summaries)
 
-    def _screen(self, x: Datasets, summaries: Tensor, *, stacklevel: int) -> None:
+    def _unlike(self, x: Datasets, summaries: Tensor) -> tuple[Array, Array]:
+        """How unlike the simulations datasets are, scores (b,) and p-values (b,)."""
+        scores = self.familiarity.score(self.encoder.describe(x, summaries))
+        return scores, self.familiarity.p_value(scores)
+
+    def _screen(self, x: Datasets, scores: Array, p_values: Array, *, stacklevel: int) -> None:
         """Warn of datasets of untrained size or context and of those unlike all simulations."""
         for text in self._extrapolations(x):
             warnings.warn(text, UserWarning, stacklevel=stacklevel)
-        scores = self.familiarity.score(self.encoder.describe(x, summaries))
-        p_values = self.familiarity.p_value(scores)
         worst = int(np.argmin(p_values))
         if p_values[worst] * len(x) < _UNFAMILIAR:
             usual = self.familiarity.usual
@@ -302,32 +308,39 @@ class NeuralPosterior:
         shape = (b, "draws", d) if np.ndim(theta) == 3 else (b, d)
         return expect_array("theta", theta, shape, do=do)
 
-    def _expect_model(self, model: contracts.Simulator) -> None:
-        """Refuse a simulator of other parameters or data than the posterior's."""
-        given = expect_simulator(model, "model")
-        other, mine = (
-            f"{', '.join(names)} and {type(data).__name__} data of "
-            f"{', '.join((*data.columns, *names_of(data)))}"
-            for names, data in ((given.prior.names, given.data), (self.prior.names, self.data))
-        )
-        if other != mine:
-            advice = "pass the simulator that the posterior was trained with"
-            raise BadValue(f"a model with parameters {mine}", other, advice)
 
-    def _find_model(self) -> contracts.Simulator | None:
-        """The simulator it was trained with, in this process or installed."""
-        if self.model is not None:
-            return self.model
-        # One that cannot be built any more must not cost the inference.
-        with suppress(BadInput, PluginError):
-            return rebuild(self.simulator, self.prior)
-        warnings.warn(
-            f"The simulator {self.simulator['name']!r} of this posterior is not installed here, or "
-            "differs; replicated data are left out, so pass model= to have them.",
-            UserWarning,
-            stacklevel=3,
+def find_model(posterior: NeuralPosterior) -> tuple[contracts.Simulator | None, str]:
+    """The simulator of a posterior, in this process or installed; if there is none, why."""
+    if posterior.model is not None:
+        return posterior.model, ""
+    try:
+        return rebuild(posterior.simulator, posterior.prior), ""
+    # One that cannot be built any more must not cost the inference.
+    except (BadInput, PluginError) as error:
+        name = posterior.simulator["name"]
+        return None, f"The simulator {name!r} is not installed here, or differs ({error})"
+
+
+def expect_model(model: object, posterior: NeuralPosterior) -> contracts.Simulator:
+    """Return a simulator of the posterior's parameters and data.
+
+    Raises:
+        BadType: It is no simulator.
+        BadValue: It has other parameters or data.
+    """
+    given = expect_simulator(model, "model")
+    other, mine = (
+        f"{', '.join(names)} and {type(data).__name__} data of "
+        f"{', '.join((*data.columns, *names_of(data)))}"
+        for names, data in (
+            (given.prior.names, given.data),
+            (posterior.prior.names, posterior.data),
         )
-        return None
+    )
+    if other != mine:
+        advice = "pass the simulator that the posterior was trained with"
+        raise BadValue(f"a model with parameters {mine}", other, advice)
+    return given
 
 
 def load(path: str | PathLike[str]) -> NeuralPosterior:

@@ -17,17 +17,15 @@ from numpy.typing import ArrayLike
 from sbi_kit import contracts
 from sbi_kit.arviz_bridge import InferenceData, summary_table
 from sbi_kit.chapters import CHAPTERS, Found, title_of
-from sbi_kit.checks import BadInput, BadType, BadValue, show_names
+from sbi_kit.checks import BadType, BadValue, show_names
 from sbi_kit.contracts import Array
 from sbi_kit.data import Datasets, read
 from sbi_kit.diagnostics.predictive import compare
 from sbi_kit.diagnostics.verdict import Verdict
 from sbi_kit.files import write_whole
-from sbi_kit.neural import NeuralPosterior
+from sbi_kit.neural import NeuralPosterior, expect_model, find_model
 from sbi_kit.page import Page
-from sbi_kit.registry import PluginError, expect_simulator
 from sbi_kit.simulation import replicate_each
-from sbi_kit.simulator import rebuild
 
 _REPLICATES = 1_000  # of every observed dataset, at most
 
@@ -72,7 +70,7 @@ def report(
     place = Path(path)
     _expect_inputs(posterior, verdict, place, overwrite)
     observed = read(x, posterior.data, context)
-    model, reason = _expect_model(model, posterior) if model else find_model(posterior)
+    model, reason = (expect_model(model, posterior), "") if model else find_model(posterior)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         idata = posterior.infer(x, draws=draws, seed=seed, predictive=0, context=context)
@@ -115,17 +113,6 @@ def report(
     write_whole(place, page.render().encode())
 
 
-def find_model(posterior: NeuralPosterior) -> tuple[contracts.Simulator | None, str]:
-    """The simulator of a posterior, in this process or installed; if there is none, why."""
-    if posterior.model is not None:
-        return posterior.model, ""
-    try:
-        return rebuild(posterior.simulator, posterior.prior), ""
-    except (BadInput, PluginError) as error:
-        name = posterior.simulator["name"]
-        return None, f"The simulator {name!r} is not installed here, or differs ({error})"
-
-
 def _expect_inputs(posterior: object, verdict: object, place: Path, overwrite: bool) -> None:
     if not isinstance(posterior, NeuralPosterior):
         advice = "pass what fit or load returned"
@@ -142,18 +129,6 @@ def _expect_inputs(posterior: object, verdict: object, place: Path, overwrite: b
     if not place.parent.is_dir():
         got = f"no directory {place.parent}"
         raise BadValue(f"a directory for {place.name}", got, "create it first")
-
-
-def _expect_model(model: object, posterior: NeuralPosterior) -> tuple[contracts.Simulator, str]:
-    given = expect_simulator(model, "model")
-    mine, other = (
-        f"{show_names(prior.names)} with {type(data).__name__} data of {show_names(data.columns)}"
-        for prior, data in ((posterior.prior, posterior.data), (given.prior, given.data))
-    )
-    if mine != other:
-        advice = "pass the simulator that the posterior was trained with"
-        raise BadValue(f"a model of {mine}", f"one of {other}", advice)
-    return given, ""
 
 
 def _values(idata: InferenceData, group: str, names: tuple[str, ...]) -> Array:

@@ -167,7 +167,8 @@ def write_report(
 ) -> None:
     """Judge a posterior, if its simulator is installed, and write the page about observed data."""
     from sbi_kit.data import read
-    from sbi_kit.reporting import find_model, report
+    from sbi_kit.neural import find_model
+    from sbi_kit.reporting import report
 
     read(data, posterior.data, context)  # refused before any work is done for it
     model, reason = find_model(posterior)

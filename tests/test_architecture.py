@@ -11,7 +11,7 @@ PACKAGE = ROOT / "sbi_kit"
 
 GROUND, DATA, PARTS, METHODS, JUDGES, SURFACE = range(6)
 FLOORS = {
-    GROUND: "contracts checks seeds files",
+    GROUND: "contracts checks digits seeds files",
     DATA: (
         "families prior context data shards manifest chunks workers store probe bank simulation "
         "simulator registry arviz_bridge"
@@ -33,7 +33,7 @@ FLOORS = {
         "testing.forms testing.generators testing.priors testing.randomness testing.simulators "
         "testing.streams plots plots.canvas plots.verdict plots.posterior plots.data"
     ),
-    SURFACE: "__init__ chapters cli console digits exits facts options page reporting stages",
+    SURFACE: "__init__ chapters cli console exits facts options page reporting stages",
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 

@@ -23,7 +23,7 @@ from sbi_kit.diagnostics.calibration import (
 )
 from sbi_kit.diagnostics.ranks import compare
 from sbi_kit.diagnostics.uniformity import uniformity
-from tests.oracles.conjugate import EXACT_SD, NOISE, Bank, Conjugate, Normals
+from tests.oracles.conjugate import EXACT_SD, NOISE, Bank, Conjugate, Normals, watched
 
 
 def null_ranks(rng, b, draws, d):
@@ -149,14 +149,7 @@ def test_p_values_of_the_null_are_uniform(draws):
 def test_ranks_are_those_of_each_dataset_and_parameter():
     bank, posterior = Bank(40), Conjugate()
     ranks = sbc_ranks(posterior, bank, draws=50, seed=9)
-    seen = []
-    posterior_sample = posterior.sample
-
-    def spy(x, *, draws, seed):
-        seen.append(posterior_sample(x, draws=draws, seed=seed))
-        return seen[-1]
-
-    posterior.sample = spy
+    seen = watched(posterior)
     np.testing.assert_array_equal(sbc_ranks(posterior, bank, draws=50, seed=9), ranks)
     (drawn,) = seen
     for i, truth in enumerate(bank.theta):

@@ -32,16 +32,6 @@ NAMES = (
     "another_parameter_whose_name_is_long",
 )
 SCALES = (1.0, 1e3, 1e-4, 3e6, 1.0, 20.0, 1.0, 1e-9)
-OF_VERDICT = (
-    plots.rank_ecdf,
-    plots.rank_histogram,
-    plots.coverage,
-    plots.joint_coverage,
-    plots.strata,
-    plots.recovery,
-    plots.contraction,
-    plots.averaged,
-)
 
 
 def verdict_of(k, b=300, **wrong):
@@ -84,7 +74,7 @@ def history(seed=0):
 
 
 def every_figure(verdict, dark):
-    for draw in OF_VERDICT:
+    for draw in plots.OF_VERDICT:
         yield draw.__name__, draw(verdict, dark=dark)
     rng = np.random.default_rng(1)
     d = len(verdict.names)

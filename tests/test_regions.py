@@ -7,7 +7,7 @@ from scipy.stats import chi2
 from sbi_kit.data import Datasets
 from sbi_kit.diagnostics.calibration import calibrate
 from sbi_kit.diagnostics.regions import PriorScale
-from tests.oracles.conjugate import Bank, Conjugate, Normals
+from tests.oracles.conjugate import Bank, Conjugate, Normals, watched
 
 NAMES = ("a", "b")
 UNIT = {"names": NAMES, "scales": (1.0, 1.0)}
@@ -76,14 +76,7 @@ def test_ranks_are_those_of_the_first_draws():
     bank, posterior = Bank(50), Conjugate()
     verdict = calibrate(posterior, bank, draws=300, seed=4)
     assert verdict.highest_density.draws == verdict.tarp.draws == 200
-    drawn = []
-    sample = posterior.sample
-
-    def spy(x, *, draws, seed):
-        drawn.append(sample(x, draws=draws, seed=seed))
-        return drawn[-1]
-
-    posterior.sample = spy
+    drawn = watched(posterior)
     calibrate(posterior, bank, draws=300, seed=4)
     theta, x = bank.take(np.arange(50))
     of_draws, of_truth = posterior.log_prob(drawn[0], x), posterior.log_prob(theta, x)

@@ -29,6 +29,7 @@ from sbi_kit.diagnostics.discrepancies import (
     defaults,
     expect_functions,
 )
+from sbi_kit.digits import json_number
 from sbi_kit.registry import expect_simulator
 from sbi_kit.simulation import replicate_each
 
@@ -111,9 +112,9 @@ class PredictiveCheck:
         entries = [
             {
                 name: {
-                    "observed": _json(self.observed[i, j]),
-                    "replicated": [_json(q) for q in self._quantiles(i, j)],
-                    "p_value": _json(self.p_values[i, j]),
+                    "observed": json_number(self.observed[i, j]),
+                    "replicated": [json_number(q) for q in self._quantiles(i, j)],
+                    "p_value": json_number(self.p_values[i, j]),
                     "undefined": int(self.undefined[i, j]),
                 }
                 for j, name in enumerate(self.names)
@@ -241,10 +242,6 @@ def _p_values(observed: Array, replicated: Array) -> Array:
     tied = (replicated == observed[:, None]).sum(axis=1)
     u = (below + 0.5 * tied + 0.5) / (known + 1)
     return np.where(np.isnan(observed) | (known == 0), np.nan, 2 * np.minimum(u, 1 - u))
-
-
-def _json(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _show(value: float) -> str:

@@ -61,6 +61,15 @@ class JointCheck:
         """Whether the regions hold the truth as often as they should, as far as this shows."""
         return self.p_value > self.size
 
+    @property
+    def error(self) -> float:
+        """Calibration error: median over the levels of |coverage − level|."""
+        return float(np.median(np.abs(self.values - self.levels)))
+
+    def at(self, level: float) -> float:
+        """Coverage of the regions of one level, linear between those computed."""
+        return float(np.interp(level, self.levels, self.values))
+
 
 def highest_density(ranks: IntArray, draws: int, *, size: float) -> JointCheck:
     """Judge the ranks (b,) of log q(theta* | x) among draws."""

@@ -16,6 +16,7 @@ from sbi_kit.diagnostics.recovery import Averaged, Recovery
 from sbi_kit.diagnostics.regions import JointCheck
 from sbi_kit.diagnostics.strata import Stratum
 from sbi_kit.diagnostics.uniformity import Sensitivity, Uniformity
+from sbi_kit.digits import json_number
 
 _WIDTH = 100  # columns of the table
 _LISTED = 3  # strata in the sentence
@@ -248,8 +249,8 @@ class Verdict:
                 }
                 for part in self.strata
             ],
-            "log_score": _json(self.log_score),
-            "log_score_error": _json(self.log_score_error),
+            "log_score": json_number(self.log_score),
+            "log_score_error": json_number(self.log_score_error),
             "smallest_seen": _sizes(self.sensitivity),
         }
 
@@ -293,7 +294,7 @@ class Verdict:
         }
         return {
             "passed": self.passed_by_parameter[self.names[i]],
-            **{key: _json(column[i]) for key, column in numbers.items()},
+            **{key: json_number(column[i]) for key, column in numbers.items()},
             "coverage": self.coverage.values[:, i].tolist(),
         }
 
@@ -316,9 +317,8 @@ class Verdict:
             row = f"{covered}  {r2[i]:>6.3f}  {contraction[i]:>11.3f}"
             lines.append(f"{_short(name, width):<{width}}  {row}")
         for check in self.joint:
-            half_held, most_held = np.interp([0.5, 0.9], check.levels, check.values)
-            wrong = float(np.median(np.abs(check.values - check.levels)))
-            covered = _covered(check.p_value, check.passed, half_held, most_held, wrong)
+            held = check.at(0.5), check.at(0.9)
+            covered = _covered(check.p_value, check.passed, *held, check.error)
             lines.append(f"{check.name:<{width}}  {covered}  {'':>6}  {'':>11}")
         return lines
 
@@ -367,8 +367,4 @@ def _short(text: str, width: int) -> str:
 
 
 def _sizes(seen: Sensitivity) -> dict[str, float | None]:
-    return {key: _json(getattr(seen, key)) for key in ("shift", "narrow", "wide")}
-
-
-def _json(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    return {key: json_number(getattr(seen, key)) for key in ("shift", "narrow", "wide")}

@@ -23,3 +23,15 @@ from sbi_kit.plots.verdict import rank_ecdf as rank_ecdf
 from sbi_kit.plots.verdict import rank_histogram as rank_histogram
 from sbi_kit.plots.verdict import recovery as recovery
 from sbi_kit.plots.verdict import strata as strata
+
+# Those that show a verdict and take nothing else, in the order in which a reader wants them.
+OF_VERDICT = (
+    rank_ecdf,
+    rank_histogram,
+    coverage,
+    joint_coverage,
+    strata,
+    recovery,
+    contraction,
+    averaged,
+)

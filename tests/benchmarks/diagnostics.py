@@ -18,16 +18,6 @@ from sbi_kit import plots
 from sbi_kit.diagnostics.local import check_locally
 
 DATASETS, DRAWS = 1_000, 1_000
-FIGURES = (
-    plots.rank_ecdf,
-    plots.rank_histogram,
-    plots.coverage,
-    plots.joint_coverage,
-    plots.strata,
-    plots.recovery,
-    plots.contraction,
-    plots.averaged,
-)
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -55,7 +45,7 @@ def main() -> None:
 
     def draw() -> None:
         for dark in (False, True):
-            for figure in FIGURES:
+            for figure in plots.OF_VERDICT:
                 plots.to_svg(figure(verdict, dark=dark))
             plots.to_svg(plots.pairs(posterior.prior.names, draws, prior, dark=dark))
 

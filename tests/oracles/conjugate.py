@@ -54,6 +54,18 @@ class Bank:
         return self.theta[rows], Datasets(self.x[rows][:, None], self.n[rows])
 
 
+def watched(posterior):
+    """A list that every later call of the posterior's `sample` adds its draws to."""
+    seen, sample = [], posterior.sample
+
+    def spy(x, *, draws, seed):
+        seen.append(sample(x, draws=draws, seed=seed))
+        return seen[-1]
+
+    posterior.sample = spy
+    return seen
+
+
 @dataclass
 class Conjugate:
     """The exact posterior of `Bank`, its sd times `ratio`, moved by `shift` exact sds.
