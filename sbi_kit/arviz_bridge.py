@@ -62,6 +62,7 @@ def inference_data(
     prior_predictive: Array | None = None,
     predictive_draws: IntArray | None = None,
     scores: Mapping[str, Array] | None = None,
+    together: Mapping[str, float] | None = None,
     constants: Mapping[str, Array] | None = None,
     attributes: Mapping[str, str] | None = None,
 ) -> InferenceData:
@@ -86,6 +87,7 @@ def inference_data(
             coordinate `draw`; None stands for the first k.
         scores: More of `sample_stats`, one number per dataset each, shapes (b,); they have no
             dims chain and draw.
+        together: More of `sample_stats`, one number of all datasets together each, without dims.
         constants: More of `constant_data`, one entry per dataset each, shapes (b, ...).
         attributes: What else every group should be marked with, such as the seed.
 
@@ -98,7 +100,7 @@ def inference_data(
         BadValue: A shape does not fit the others, or a name is that of a dim or holds a slash.
     """
     variables = (_CELLS,) if isinstance(layout, Matrix) else layout.columns
-    _expect_names(names, variables, tuple(scores or ()), tuple(constants or ()))
+    _expect_names(names, variables, (*(scores or ()), *(together or ())), tuple(constants or ()))
     b, d = len(observed), len(names)
     draws = expect_array("draws", draws, (b, "draws", d), do=_FIT)
     s = draws.shape[1]
@@ -111,7 +113,7 @@ def inference_data(
     groups = {
         "posterior": _sampled(names, draws, np.arange(s), ()),
         "prior": _sampled(names, prior[None], np.arange(len(prior)), ()),
-        "sample_stats": of_draws.merge(_each("score", scores or {}, b)),
+        "sample_stats": of_draws.merge(_each("score", scores or {}, b)).assign(together or {}),
         "observed_data": _observed(layout, observed),
         "constant_data": _each("constant", {"n": observed.n, **(constants or {})}, b),
     }

@@ -27,6 +27,7 @@ from sbi_kit.diagnostics.predictive import PredictiveCheck
 from sbi_kit.diagnostics.verdict import Verdict
 from sbi_kit.digits import digits
 from sbi_kit.facts import form_of
+from sbi_kit.importance import Correction
 from sbi_kit.neural import NeuralPosterior
 from sbi_kit.page import Facts, Findings, Notes, Part, Picture, Prose, Section, Status, Table
 from sbi_kit.prior import MultivariateNormal, Prior
@@ -59,6 +60,8 @@ class Found:
         prior: Draws of the prior, shape (p, d).
         scores: Misspecification scores, shape (b,).
         p_values: Their p-values, shape (b,).
+        together: Discrepancy of several datasets together from simulations, and its p-value.
+        correction: The draws weighted by the likelihood, where the model has one.
         verdict: The verdict of held-out simulations, if there were any.
         check: The predictive check, if there was one.
         replicated: Replicates of the data, shape (b, k, n, columns).
@@ -75,6 +78,8 @@ class Found:
     prior: Array
     scores: Array
     p_values: Array
+    together: tuple[float, float] | None
+    correction: Correction | None
     verdict: Verdict | None
     check: PredictiveCheck | None
     replicated: Array | None
@@ -114,6 +119,7 @@ def verdict(found: Found) -> Section:
         _calibration_finding(found),
         _predictive_finding(found),
         _familiarity_finding(found),
+        *_correction_finding(found),
     ]
     faults = [title.lower() for title, status, _ in findings if status == "fault"]
     fine = sum(status == "fine" for _, status, _ in findings)
@@ -211,7 +217,8 @@ def posterior(found: Found) -> Section:
         panels=len(shown),
     )
     table = Table(title, ["parameter", *map(str, found.table.columns)], rows[:_LONGEST])
-    return Section("posterior", "Posterior", [table, *_more(len(rows) - _LONGEST, "rows"), picture])
+    more = _more(len(rows) - _LONGEST, "rows")
+    return Section("posterior", "Posterior", [table, *more, picture, *_corrected(found)])
 
 
 def predictive(found: Found) -> Section:
@@ -276,9 +283,8 @@ def familiarity(found: Found) -> Section:
     )
     more = _more(len(found.scores) - _MOST, "datasets")
     text = Prose(_familiarity_finding(found)[2])
-    return Section(
-        "familiarity", "Are the data like the simulations?", [text, picture, table, *more]
-    )
+    parts = [text, picture, table, *more, *_as_a_whole(found)]
+    return Section("familiarity", "Are the data like the simulations?", parts)
 
 
 def calibration(found: Found) -> Section:
@@ -450,6 +456,51 @@ def _familiarity_finding(found: Found) -> tuple[str, Status, str]:
         status,
         f"The data {like}. {which} the misspecification score {found.scores[worst]:.3g}, and 95 % "
         f"of simulations lie below {usual:.3g} (p = {p:.2g}).",
+    )
+
+
+def _correction_finding(found: Found) -> Iterator[tuple[str, Status, str]]:
+    """Whether the likelihood, where there is one, agrees with the posterior."""
+    if found.correction is not None:
+        status: Status = "fine" if found.correction.reliable.all() else "doubt"
+        yield "Agreement with the likelihood", status, found.correction.sentence
+
+
+def _corrected(found: Found) -> Iterator[Part]:
+    """Posterior moments with every draw weighted by the likelihood, beside those without."""
+    correction = found.correction
+    if correction is None:
+        return
+    rows = []
+    for i in range(min(len(found.observed), _MOST)):
+        raw = found.draws[i].mean(axis=0), found.draws[i].std(axis=0)
+        mark = f"[{i}]" if found.several else ""
+        for j, name in enumerate(found.names):
+            values = raw[0][j], raw[1][j], correction.mean[i, j], correction.sd[i, j]
+            written = digits(float(raw[1][j]), max(abs(value) for value in values))
+            trusted = _passed(bool(correction.reliable[i]))
+            cells = [*map(written, values), f"{correction.k_hat[i]:.2f}", trusted]
+            rows.append([f"{name}{mark}", *cells])
+    yield Prose(
+        "The likelihood of this model is known, so every draw was weighted by what the exact "
+        "posterior says of it. Small moves mean that the network found the posterior of these "
+        f"data. {correction.sentence}"
+    )
+    header = ["parameter", "mean", "sd", "weighted mean", "weighted sd", "k-hat", "reliable"]
+    yield Table("Posterior as drawn, and weighted by the likelihood", header, rows)
+    yield from _more(len(found.observed) - _MOST, "datasets")
+
+
+def _as_a_whole(found: Found) -> Iterator[Part]:
+    """Whether several datasets together vary as simulations do."""
+    if found.together is None:
+        return
+    value, p = found.together
+    how = "otherwise than" if p < _UNLIKE else "as"
+    yield Prose(
+        f"Together the {len(found.observed):,} datasets are distributed {how} simulations from the "
+        f"prior are (MMD² {value:.3g}, p = {p:.2g}). Datasets whose parameters vary less than the "
+        "prior differ in this way too, with nothing wrong in the simulator."
     )
 
 

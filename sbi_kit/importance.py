@@ -191,12 +191,24 @@ def weigh(
         raw += sign * values
     smoothed = [_smooth(row) for row in raw]
     weights = np.stack([weight for weight, _ in smoothed])
-    mean = np.einsum("bs,bsd->bd", weights, points)
-    squares = np.einsum("bs,bsd->bd", weights, (points - mean[:, None]) ** 2)
+    return corrected(points, weights, np.array([shape for _, shape in smoothed]), seed=seed)
+
+
+def corrected(theta: Array, weights: Array, k_hat: Array, *, seed: int) -> Correction:
+    """The correction that smoothed weights are, such as those that `infer` notes of its draws.
+
+    Args:
+        theta: Draws of each of b posteriors, shape (b, s, d).
+        weights: Their smoothed weights, each row of sum 1, shape (b, s).
+        k_hat: Shape of the Pareto tail of the raw weights, shape (b,).
+        seed: Seed of the resampling.
+    """
+    mean = np.einsum("bs,bsd->bd", weights, theta)
+    squares = np.einsum("bs,bsd->bd", weights, (theta - mean[:, None]) ** 2)
     return Correction(
-        draws=_resample(points, weights, seed),
+        draws=_resample(theta, weights, seed),
         weights=weights,
-        k_hat=np.array([shape for _, shape in smoothed]),
+        k_hat=k_hat,
         effective=1 / np.square(weights).sum(axis=1),
         mean=mean,
         sd=np.sqrt(squares),

@@ -30,6 +30,7 @@ def infer(
     predictive: int,
     seed: int,
     scores: Mapping[str, Array],
+    together: Mapping[str, float],
     attributes: Mapping[str, str],
 ) -> InferenceData:
     """Infer parameters of b observed datasets and gather everything for ArviZ.
@@ -43,10 +44,11 @@ def infer(
         predictive: How many of the draws to replicate data from, at most.
         seed: Seed of all draws.
         scores: What else to note of each dataset, by name, shapes (b,).
+        together: What else to note of all datasets together, by name.
         attributes: What every group is marked with.
 
     Returns:
-        ArviZ data with the groups posterior, prior, sample_stats (log_q and the scores),
+        ArviZ data with the groups posterior, prior, sample_stats (log_q and all scores),
         observed_data, constant_data (n and the context), posterior_predictive and prior_predictive.
         Where the model has a `log_likelihood` and there are 100 draws or more, sample_stats has
         also `weight`, the importance weight of each draw, and `k_hat` of each dataset, which says
@@ -81,6 +83,7 @@ def infer(
         prior_predictive=before,
         predictive_draws=picked,
         scores={**scores, **shapes},
+        together=together,
         constants=dict(zip(names_of(layout), x.context.T, strict=True)),
         attributes={**attributes, "seed": str(seed)},
     )

@@ -176,7 +176,9 @@ class NeuralPosterior:
         Returns:
             `arviz.InferenceData` or, with ArviZ 1.x, `xarray.DataTree`: groups posterior, prior,
             observed_data, constant_data (n, context), posterior_predictive, prior_predictive and
-            sample_stats (log_q; the misspecification score of each dataset and its p-value).
+            sample_stats: log_q; the misspecification score of each dataset and its p-value; of
+            several datasets together, their discrepancy from simulations (MMD²) and its p-value;
+            weights and k-hat where the model replicates data and has a `log_likelihood`.
 
         Raises:
             BadValue, BadType: As for `sample`, or the model has other parameters or data.
@@ -186,10 +188,11 @@ class NeuralPosterior:
                 of the prior, so that groups are left out.
         """
         observed = read(x, self.data, context)
-        summaries = self.encoder.summarise(observed)
-        unlike, p_values = self._unlike(observed, summaries)
+        seen = self.encoder.describe(observed, self.encoder.summarise(observed))
+        unlike, p_values = self._unlike(seen)
         if not isinstance(x, Datasets):
             self._screen(observed, unlike, p_values, stacklevel=3)
+        together = self.familiarity.compare(seen, seed=seed)
         if model is not None:
             expect_model(model, self)
         elif expect_integer("predictive", predictive, low=0):
@@ -210,6 +213,12 @@ class NeuralPosterior:
             predictive=predictive,
             seed=seed,
             scores={"misspecification": unlike, "misspecification_p": p_values},
+            together={}
+            if together is None
+            else {
+                "misspecification_mmd": together.value,
+                "misspecification_mmd_p": together.p_value,
+            },
             attributes={
                 "simulator": self.simulator["name"],
                 "calibration": str(self.certificate or UNCHECKED),
@@ -261,12 +270,13 @@ class NeuralPosterior:
         observed = read(x, self.data, context)
         summaries = self.encoder.summarise(observed)
         if not isinstance(x, Datasets):  # those come from a bank or were screened before
-            self._screen(observed, *self._unlike(observed, summaries), stacklevel=4)
+            scores, p_values = self._unlike(self.encoder.describe(observed, summaries))
+            self._screen(observed, scores, p_values, stacklevel=4)
         return mixture.contexts(self.encoder.networks, summaries)
 
-    def _unlike(self, x: Datasets, summaries: Tensor) -> tuple[Array, Array]:
+    def _unlike(self, seen: Array) -> tuple[Array, Array]:
         """How unlike the simulations datasets are, scores (b,) and p-values (b,)."""
-        scores = self.familiarity.score(self.encoder.describe(x, summaries))
+        scores = self.familiarity.score(seen)
         return scores, self.familiarity.p_value(scores)
 
     def _screen(self, x: Datasets, scores: Array, p_values: Array, *, stacklevel: int) -> None:
@@ -401,6 +411,7 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Neur
     if (
         familiarity.whitener.shape != (described, len(familiarity.view))
         or len(familiarity.center) != described
+        or familiarity.reference.shape[1:] != familiarity.view.shape
     ):
         raise BadValue(f"a reference of {described} features", "another", _RESTORE)
     return NeuralPosterior(

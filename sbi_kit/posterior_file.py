@@ -17,7 +17,7 @@ from torch import Tensor
 from sbi_kit.checks import BadValue
 from sbi_kit.files import publish, write
 
-FORMAT, VERSION = "sbi_kit.posterior", 3
+FORMAT, VERSION = "sbi_kit.posterior", 4
 DOCUMENT, WEIGHTS, CHECKPOINT = "posterior.json", "weights.safetensors", "checkpoint.safetensors"
 CERTIFICATE = "certificate.json"
 _RESTORE = "restore it from a copy or fit again"

@@ -23,6 +23,7 @@ from sbi_kit.data import Datasets, read
 from sbi_kit.diagnostics.predictive import compare
 from sbi_kit.diagnostics.verdict import Verdict
 from sbi_kit.files import write_whole
+from sbi_kit.importance import Correction, corrected
 from sbi_kit.neural import NeuralPosterior, expect_model, find_model
 from sbi_kit.page import Page
 from sbi_kit.simulation import replicate_each
@@ -73,7 +74,9 @@ def report(
     model, reason = (expect_model(model, posterior), "") if model else find_model(posterior)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        idata = posterior.infer(x, draws=draws, seed=seed, predictive=0, context=context)
+        idata = posterior.infer(
+            x, draws=draws, seed=seed, predictive=0, model=model, context=context
+        )
     for warning in caught:
         warnings.warn(warning.message, warning.category, stacklevel=2)
     check, replicated = None, None
@@ -97,6 +100,8 @@ def report(
         prior=_values(idata, "prior", posterior.prior.names)[0],
         scores=_scores(idata, "misspecification", observed),
         p_values=_scores(idata, "misspecification_p", observed),
+        together=_together(idata),
+        correction=_correction(idata, posterior.prior.names, observed, seed),
         verdict=verdict,
         check=check,
         replicated=replicated,
@@ -136,6 +141,25 @@ def _values(idata: InferenceData, group: str, names: tuple[str, ...]) -> Array:
     columns = [np.asarray(idata[group][name].values)[0] for name in names]
     values = np.stack([column.reshape(len(column), -1) for column in columns], axis=-1)
     return np.moveaxis(values, 1, 0)
+
+
+def _together(idata: InferenceData) -> tuple[float, float] | None:
+    """Discrepancy of all datasets together from the simulations and its p-value, if noted."""
+    stats = idata["sample_stats"]
+    if "misspecification_mmd" not in stats:
+        return None
+    return float(stats["misspecification_mmd"]), float(stats["misspecification_mmd_p"])
+
+
+def _correction(
+    idata: InferenceData, names: tuple[str, ...], observed: Datasets, seed: int
+) -> Correction | None:
+    """What the likelihood makes of the draws, if the model has one."""
+    if "weight" not in idata["sample_stats"]:
+        return None
+    weights = _values(idata, "sample_stats", ("weight",))[..., 0]
+    theta, k_hat = _values(idata, "posterior", names), _scores(idata, "k_hat", observed)
+    return corrected(theta, weights, k_hat, seed=seed)
 
 
 def _scores(idata: InferenceData, name: str, observed: Datasets) -> Array:

@@ -14,7 +14,7 @@ FLOORS = {
     GROUND: "contracts checks digits seeds files",
     DATA: (
         "families prior context data shards manifest chunks workers store probe bank simulation "
-        "simulator registry arviz_bridge"
+        "simulator registry arviz_bridge kernels"
     ),
     PARTS: (
         "summary summary.gated summary.ragged summary.identity summary.deep_set "

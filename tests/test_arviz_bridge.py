@@ -40,6 +40,7 @@ def parts(n=(14,), layout=SETS, **changes):
         "prior_predictive": rng.normal(size=(b, K, max(n), 2)),
         "predictive_draws": np.arange(0, S, S // K),
         "scores": {"misspecification": np.linspace(1, 2, b)},
+        "together": {"mmd": 0.25},
         "constants": {"population": np.full(b, 763.0)},
         "attributes": {"seed": "3"},
         **changes,
@@ -108,6 +109,8 @@ def test_several_ragged_datasets_are_padded_with_nan():
     assert np.isnan(made["prior_predictive"]["cases"][0, :, 0, 3:]).all()
     assert made["sample_stats"]["misspecification"].dims == ("dataset",)
     np.testing.assert_array_equal(made["sample_stats"]["misspecification"], [1, 2])
+    assert made["sample_stats"]["mmd"].dims == ()
+    assert made["sample_stats"]["mmd"].item() == 0.25
     np.testing.assert_array_equal(made["constant_data"]["n"], [3, 5])
     assert made["constant_data"]["regions"].sel(dataset=1, regions_dim_0=2).item() == 6
 
@@ -144,8 +147,8 @@ def test_the_cells_of_a_matrix_are_one_variable(b):
 
 
 def test_without_predictions_there_is_no_such_group():
-    optional = ("predictive", "prior_predictive", "predictive_draws", "scores", "constants")
-    made = groups(inference_data(**parts(**dict.fromkeys((*optional, "attributes")))))
+    optional = "predictive prior_predictive predictive_draws scores together constants".split()
+    made = groups(inference_data(**parts(**dict.fromkeys([*optional, "attributes"]))))
     assert not {"posterior_predictive", "prior_predictive"} & set(made)
     assert list(made["sample_stats"].data_vars) == ["log_q"]
     assert list(made["constant_data"].data_vars) == ["n"]

@@ -104,7 +104,8 @@ def test_tied_scores_give_valid_p_values():
     "scores", [np.zeros(20), np.r_[np.zeros(19), 1.0], np.ones(20), np.ones(1), np.ones(2)]
 )
 def test_degenerate_references_give_valid_p_values(scores):
-    reference = Familiarity(np.zeros(1), np.ones((1, 1)), np.zeros(1, np.int64), scores)
+    one = np.ones((1, 1))
+    reference = Familiarity(np.zeros(1), one, np.zeros(1, np.int64), scores, one)
     p = reference.p_value(np.array([0.0, 0.5, 1.0, 1.5, 100.0]))
     assert np.isfinite(p).all()
     assert (np.diff(p) <= 0).all()
@@ -123,6 +124,49 @@ def test_arrays_restore_a_reference(reference):
     same = Familiarity(**reference.arrays())
     features = gaussian(50, 5)
     assert np.array_equal(p_of(same, features), p_of(reference, features))
+
+
+# Several datasets together
+
+
+def test_the_discrepancy_is_zero_on_average_and_its_p_value_uniform(reference):
+    found = [reference.compare(gaussian(30, 100 + k), seed=k) for k in range(200)]
+    values, p = (np.array([getattr(one, name) for one in found]) for name in ("value", "p_value"))
+    assert abs(values.mean()) < 4 * values.std() / math.sqrt(200)
+    assert stats.kstest(p, "uniform").pvalue > 1e-3
+    assert abs((p <= 0.05).mean() - 0.05) < 4 * math.sqrt(0.05 * 0.95 / 200)
+
+
+@pytest.mark.parametrize("wrong", ["shifted", "narrow", "contaminated"])
+def test_several_usual_datasets_may_be_strange_together(reference, wrong):
+    alone, together = [], []
+    for k in range(20):
+        u = np.random.default_rng(200 + k).normal(size=(40, 6))
+        if wrong == "shifted":
+            u += 0.6
+        elif wrong == "narrow":
+            u *= 0.4
+        else:
+            u[:16] *= 2.5
+        spread = reference.reference.std(axis=0)
+        features = (spread * u) @ np.linalg.pinv(reference.whitener) + reference.center
+        alone.append((p_of(reference, features) < 0.05).mean())
+        together.append(reference.compare(features, seed=k).p_value)
+    assert np.mean(alone) < 0.5  # most of them look usual
+    assert np.mean(np.array(together) <= 0.05) >= 0.9
+
+
+def test_one_dataset_or_one_simulation_is_not_compared(reference):
+    assert reference.compare(gaussian(1, 3), seed=1) is None
+    alone = fit_familiarity(gaussian(100, 1), gaussian(1, 2))
+    assert alone.compare(gaussian(5, 3), seed=1) is None
+
+
+def test_many_datasets_are_thinned(reference):
+    first, again = (reference.compare(gaussian(3_000, 3), seed=1) for _ in range(2))
+    assert first == again
+    assert first.p_value > 0.01
+    assert len(reference.reference) == 500
 
 
 # Two views

@@ -274,6 +274,7 @@ def inferred(log_likelihood, draws=400):
         predictive=0,
         seed=1,
         scores={},
+        together={},
         attributes={},
     ).sample_stats
 

@@ -418,6 +418,12 @@ def test_infer_notes_how_unlike_the_simulations_the_data_are(sets):
     np.testing.assert_array_equal(stats["misspecification"], scores)
     np.testing.assert_array_equal(stats["misspecification_p"], sets.familiarity.p_value(scores))
     assert np.argmax(stats["misspecification"].values) == 2
+    together = sets.familiarity.compare(described, seed=3)
+    assert stats["misspecification_mmd"].dims == ()
+    assert stats["misspecification_mmd"].item() == together.value
+    assert stats["misspecification_mmd_p"].item() == together.p_value
+    alone = sets.infer(x[0], draws=9, seed=3, predictive=0)["sample_stats"]
+    assert "misspecification_mmd" not in alone
 
 
 def test_data_before_the_data_are_replicated_from_draws_of_the_prior(sets):

@@ -124,7 +124,7 @@ def test_saving_twice_writes_the_same_bytes(posterior, tmp_path):
 def test_the_document_says_what_it_is(saved):
     document = json.loads((saved / DOCUMENT).read_text())
     assert document["format"] == "sbi_kit.posterior"
-    assert document["version"] == 3
+    assert document["version"] == 4
     assert document["simulator"]["name"] == "two"
     assert document["data"]["columns"] == ["x", "y"]
     assert {"torch", "sbi_kit", "numpy"} <= set(document["versions"])
@@ -187,10 +187,10 @@ def test_what_is_no_json_is_refused(saved, text):
     refused(saved, r"posterior\.json as sbi_kit wrote it; got no whole JSON|something else")
 
 
-@pytest.mark.parametrize("version", [0, 2, "3", None])
+@pytest.mark.parametrize("version", [0, 3, "4", None])
 def test_another_version_is_refused_with_advice(saved, version):
     rewrite(saved, lambda document: document.update(version=version))
-    refused(saved, f"in version 3 of the format; got version {version!r}; open it with the release")
+    refused(saved, f"in version 4 of the format; got version {version!r}; open it with the release")
 
 
 class Bomb:

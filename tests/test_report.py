@@ -340,6 +340,32 @@ def test_of_several_datasets_figures_show_the_first(series, tmp_path, blank):
     assert sum("Shown for dataset 0." in caption for caption in read.inside("figcaption")) == 3
 
 
+def test_where_the_likelihood_is_known_draws_are_weighted(tmp_path, blank):
+    class Known(Lab):
+        def log_likelihood(self, theta, x):
+            z = (x.values[0] - theta[:, :1, None]) / theta[:, 1:, None]
+            return -(z**2 / 2).sum((1, 2)) - z[0].size * np.log(theta[:, 1])
+
+    model = Known(sk.Series(columns=("count", "size"), n=8))
+    posterior = trained(model)
+    text = written(posterior, np.stack([X, X + 0.1]), tmp_path / "r.html")
+    shown = tables(text)["Posterior as drawn, and weighted by the likelihood"]
+    x = np.stack([X, X + 0.1])
+    idata = posterior.infer(x, draws=200, seed=3, model=model, predictive=0)
+    stats, rate = idata["sample_stats"], idata["posterior"]["rate"]
+    assert [row[0] for row in shown[1:]] == ["rate[0]", "spread[0]", "rate[1]", "spread[1]"]
+    weighted = (stats["weight"] * rate).sum(("chain", "draw")).values
+    np.testing.assert_allclose([float(shown[i][3]) for i in (1, 3)], weighted, atol=0.02)
+    assert [row[5] for row in shown[1::2]] == [f"{k:.2f}" for k in stats["k_hat"].values]
+    limit = 1 - 1 / np.log10(200)
+    assert [row[6] == "yes" for row in shown[1::2]] == (stats["k_hat"].values < limit).tolist()
+    assert "Agreement with the likelihood" in text
+    value = stats["misspecification_mmd"].item()
+    words = Reader(text).text
+    assert f"simulations from the prior are (MMD² {value:.3g}, p = " in words
+    assert "weighted by the likelihood" not in written(trained(SERIES), X, tmp_path / "s.html")
+
+
 def test_without_the_simulator_the_certificate_speaks(series, tmp_path, blank):
     away = replace(series, model=None)
     text = Reader(written(away, X, tmp_path / "a.html")).text
@@ -415,8 +441,8 @@ def test_bad_input_is_refused_before_any_work(series, verdict, tmp_path, monkeyp
         (
             {"model": Stimulus(sk.Vector(("a", "b")))},
             BadValue,
-            "Expected a model of rate, spread with Series data of count, size; got one of rate, "
-            "spread with Vector data of a, b; pass the sim",
+            "Expected a model with parameters rate, spread and Series data of count, size; got "
+            "rate, spread and Vector data of a, b; pass the sim",
         ),
     ]:
         given = {"posterior": series, "x": X, "path": tmp_path / "r.html", "verdict": None}

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import solve_triangular
-from scipy.spatial.distance import cdist, pdist
 
 from sbi_kit.checks import (
     BadValue,
@@ -31,11 +30,10 @@ from sbi_kit.checks import (
     expect_number,
 )
 from sbi_kit.contracts import Array
+from sbi_kit.kernels import MMD, PERMUTATIONS, compare_samples
 from sbi_kit.seeds import numpy_stream
 
-_BLOCK = 2**22  # numbers of a kernel or of projections in memory at a time: 32 MiB
-_PAIRED = 1_000  # draws whose pairwise distances give the bandwidth
-_PERMUTATIONS, _PROJECTIONS = 199, 200
+_PROJECTIONS = 200
 _FOLDS = 5
 _UNITS = 10  # hidden units per parameter in each of the classifier's two layers
 _EPOCHS = 10_000  # at most: training stops with the loss
@@ -52,23 +50,6 @@ class Distance:
 
     value: float
     error: float
-
-
-@dataclass(frozen=True)
-class MMD:
-    """A squared maximum mean discrepancy.
-
-    Attributes:
-        value: The unbiased estimate, so below zero about as often as above for equal samples.
-        error: Its standard error.
-        p_value: Share of random splits of all draws that differ as much.
-        bandwidth: Standard deviation of the Gaussian kernel, in the scaled units.
-    """
-
-    value: float
-    error: float
-    p_value: float
-    bandwidth: float
 
 
 @dataclass(frozen=True)
@@ -131,7 +112,7 @@ def mmd(
     *,
     seed: int,
     bandwidth: float | None = None,
-    permutations: int = _PERMUTATIONS,
+    permutations: int = PERMUTATIONS,
 ) -> MMD:
     """Unbiased squared maximum mean discrepancy with a Gaussian kernel.
 
@@ -153,21 +134,10 @@ def mmd(
     """
     one, two = _scaled(*_expect_samples(first, second, fewest=2))
     permutations = expect_integer("permutations", permutations, low=1)
+    if bandwidth is not None:
+        bandwidth = expect_number("bandwidth", bandwidth, low=0.0, open_low=True)
     rng = numpy_stream(seed, "mmd")
-    pooled, m = np.concatenate([one, two]), len(one)
-    if bandwidth is None:
-        bandwidth = _median_distance(pooled, rng)
-    bandwidth = expect_number("bandwidth", bandwidth, low=0.0, open_low=True)
-    member = np.zeros((len(pooled), permutations + 1))  # 1 for those in the first of two groups
-    member[:m, 0] = 1.0
-    for split in range(1, permutations + 1):
-        member[rng.permutation(len(pooled))[:m], split] = 1.0
-    to_first, to_all = _kernel_sums(pooled, member, bandwidth)
-    values = _unbiased(member, to_first, to_all)
-    p_value = float(np.mean(values >= values[0] - 1e-12 * abs(values[0])))
-    # The first-order error alone is too small where the samples are alike.
-    error = max(_first_order(m, to_first[:, 0], to_all), float(values[1:].std()))
-    return MMD(float(values[0]), error, p_value, bandwidth)
+    return compare_samples(one, two, rng=rng, bandwidth=bandwidth, permutations=permutations)
 
 
 def sliced_wasserstein(
@@ -319,45 +289,6 @@ def _classifier(d: int, seed: int) -> Any:
         max_iter=_EPOCHS,
         random_state=seed,
     )
-
-
-def _median_distance(pooled: Array, rng: np.random.Generator) -> float:
-    """Median distance of some draws from each other, or their mean if most are the same."""
-    distances = pdist(rng.permutation(pooled)[:_PAIRED])
-    return float(np.median(distances)) or float(distances.mean()) or 1.0
-
-
-def _kernel_sums(draws: Array, member: Array, bandwidth: float) -> tuple[Array, Array]:
-    """Sums of kernels from each of N draws to the others, to members (N, P) and to all (N,)."""
-    to_members, to_all = np.empty_like(member), np.empty(len(draws))
-    size = max(1, _BLOCK // len(draws))
-    for start in range(0, len(draws), size):
-        rows = slice(start, start + size)
-        kernel = cdist(draws[rows], draws, "sqeuclidean")  # (r, N)
-        np.exp(kernel / (-2 * bandwidth**2), out=kernel)
-        kernel[np.arange(len(kernel)), np.arange(start, start + len(kernel))] = 0.0
-        to_members[rows], to_all[rows] = kernel @ member, kernel.sum(axis=1)
-    return to_members, to_all
-
-
-def _unbiased(member: Array, to_first: Array, to_all: Array) -> Array:
-    """Squared discrepancies of the groups of each column of member (N, P), shape (P,)."""
-    m = float(member[:, 0].sum())
-    n = len(member) - m
-    within = (member * to_first).sum(axis=0)
-    across = to_all @ member - within
-    other = to_all.sum() - within - 2 * across
-    values: Array = within / (m * (m - 1)) + other / (n * (n - 1)) - 2 * across / (m * n)
-    return values
-
-
-def _first_order(m: int, to_first: Array, to_all: Array) -> float:
-    """Standard error of the squared discrepancy by the projection of the U-statistic."""
-    n = len(to_all) - m
-    to_second = to_all - to_first
-    first = to_first[:m] / (m - 1) - to_second[:m] / n
-    second = to_second[m:] / (n - 1) - to_first[m:] / m
-    return 2 * math.sqrt(first.var() / m + second.var() / n)
 
 
 def _transport(first: Array, second: Array) -> tuple[float, Array, Array]:
