@@ -147,7 +147,14 @@ def test_the_cells_of_a_matrix_are_one_variable(b):
 
 
 def test_without_predictions_there_is_no_such_group():
-    optional = "predictive prior_predictive predictive_draws scores together constants".split()
+    optional = [
+        "predictive",
+        "prior_predictive",
+        "predictive_draws",
+        "scores",
+        "together",
+        "constants",
+    ]
     made = groups(inference_data(**parts(**dict.fromkeys([*optional, "attributes"]))))
     assert not {"posterior_predictive", "prior_predictive"} & set(made)
     assert list(made["sample_stats"].data_vars) == ["log_q"]
