@@ -64,6 +64,7 @@ def inference_data(
     scores: Mapping[str, Array] | None = None,
     together: Mapping[str, float] | None = None,
     constants: Mapping[str, Array] | None = None,
+    units: Mapping[str, str] | None = None,
     attributes: Mapping[str, str] | None = None,
 ) -> InferenceData:
     """Gather an inference for ArviZ.
@@ -89,6 +90,7 @@ def inference_data(
             dims chain and draw.
         together: More of `sample_stats`, one number of all datasets together each, without dims.
         constants: More of `constant_data`, one entry per dataset each, shapes (b, ...).
+        units: Units of variables by name, which become their attribute `units`.
         attributes: What else every group should be marked with, such as the seed.
 
     Returns:
@@ -122,6 +124,9 @@ def inference_data(
         if values is not None:
             used = np.arange(values.shape[1]) if predictive_draws is None else predictive_draws
             groups[name] = _replicated(name, layout, observed, values, used)
+    for group in groups.values():
+        for name in set(units or ()) & set(group.data_vars):
+            group[name].attrs["units"] = (units or {})[str(name)]
     return _hand_over(_tree(groups, {"sampling": _ONE_CHAIN, **(attributes or {})}))
 
 

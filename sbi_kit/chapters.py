@@ -25,7 +25,7 @@ from sbi_kit.contracts import Array
 from sbi_kit.data import Datasets, Matrix, Vector, missable
 from sbi_kit.diagnostics.predictive import PredictiveCheck
 from sbi_kit.diagnostics.verdict import Verdict
-from sbi_kit.digits import digits
+from sbi_kit.digits import digits, with_unit
 from sbi_kit.facts import form_of
 from sbi_kit.importance import Correction
 from sbi_kit.neural import NeuralPosterior
@@ -140,20 +140,23 @@ def verdict(found: Found) -> Section:
 def model(found: Found) -> Section:
     """The simulator in its own words, and the prior."""
     known = found.posterior.simulator
-    settings = known["settings"]
+    settings, units = known["settings"], found.posterior.units
     facts = {
         "simulator": known["name"],
         "settings": "not recorded" if settings is None else _settings(settings),
-        "data": f"{form_of(found.posterior.data)}: {show_names(found.posterior.data.columns)}",
     }
     layout = found.posterior.data
+    columns = [with_unit(name, units) for name in layout.columns]
+    facts["data"] = f"{form_of(layout)}: {show_names(columns)}"
     if isinstance(layout.context, Prior):
-        facts["known besides"] = repr(layout.context).removeprefix("Prior")
+        known_units = [with_unit(name, units) for name in layout.context.names if name in units]
+        more = f"; {show_names(known_units)}" if known_units else ""
+        facts["known besides"] = repr(layout.context).removeprefix("Prior") + more
     if len(missable(layout)):
         facts["may be missing"] = show_names([layout.columns[i] for i in missable(layout)])
     spread = np.quantile(found.prior, [0.025, 0.5, 0.975], axis=0).T
     rows = [
-        [name, family, *(f"{value:.4g}" for value in values)]
+        [with_unit(name, units), family, *(f"{value:.4g}" for value in values)]
         for (name, family), values in zip(_families(found), spread, strict=True)
     ]
     title = "Prior of each parameter, with quantiles of its draws"
@@ -180,13 +183,14 @@ def data(found: Found) -> Section:
         pairs = zip(names_of(layout), x.context[0], strict=True)
         parts.append(Facts({name: f"{value:.6g}" for name, value in pairs}))
     first = x.each()[0]
+    names = [with_unit(name, found.posterior.units) for name in layout.columns]
     which = "dataset 0" if found.several else "the data"
     if isinstance(layout, Vector):
-        rows = [[name, _value(v)] for name, v in zip(layout.columns, first[0], strict=True)]
+        rows = [[name, _value(v)] for name, v in zip(names, first[0], strict=True)]
         header, title = ["column", "value"], f"Values of {which}"
     else:
         columns = {"cells": first.ravel()} if isinstance(layout, Matrix) else {}
-        columns = columns or dict(zip(layout.columns, first.T, strict=True))
+        columns = columns or dict(zip(names, first.T, strict=True))
         rows = [[name, *_summary(values)] for name, values in columns.items()]
         header = ["column", "values", "missing", "mean", "sd", "smallest", "median", "largest"]
         title = f"Columns of {which}"
@@ -196,10 +200,12 @@ def data(found: Found) -> Section:
 
 def posterior(found: Found) -> Section:
     """The parameters given the data."""
-    rows = []
+    rows, units = [], found.posterior.units
     for name, values in zip(map(str, found.table.index), found.table.to_numpy(), strict=True):
         written = digits(float(values[1]), float(np.abs(values).max()))
-        rows.append([name, *(written(float(value)) for value in values)])
+        parameter = name.rpartition("[")[0] if found.several else name
+        unit = {name: units[parameter]} if parameter in units else {}
+        rows.append([with_unit(name, unit), *(written(float(value)) for value in values)])
     title = "Posterior mean, standard deviation and ends of the 95 % interval"
     if found.several:
         title += "; the number in brackets is that of the dataset"
@@ -211,7 +217,7 @@ def posterior(found: Found) -> Section:
     caption += _which(found) + _first(len(shown), len(found.names), "parameters")
     draws, prior = found.draws[0][:, : len(shown)], found.prior[:, : len(shown)]
     picture = _picture(
-        lambda dark: plots.pairs(shown, draws, prior, dark=dark),
+        lambda dark: plots.pairs(shown, draws, prior, units=found.posterior.units, dark=dark),
         f"Posterior densities of {show_names(shown)} and of each pair, with the prior behind",
         caption,
         panels=len(shown),
@@ -246,7 +252,11 @@ def predictive(found: Found) -> Section:
         parts.append(
             _picture(
                 lambda dark: plots.predictive(
-                    found.observed, replicated, found.posterior.data, dark=dark
+                    found.observed,
+                    replicated,
+                    found.posterior.data,
+                    units=found.posterior.units,
+                    dark=dark,
                 ),
                 "The observed data beside bands of data that the posterior simulates",
                 "Grey bands hold 50 % and 95 % of the data that the model simulates from the "

@@ -65,8 +65,9 @@ class Simulator(Protocol):
 
     Optional attributes: `observed`, real data in any form `sample` accepts; where the likelihood is
     known, `log_likelihood(theta, x)`, theta (s, d) and one dataset to (s,), by which draws are
-    weighted to the exact posterior; and the constructor's arguments under their own names, so that
-    a bank can record them and a posterior rebuild the model.
+    weighted to the exact posterior; `units`, a mapping from names of parameters, columns and
+    context to texts such as "1/day", for tables and axes; and the constructor's arguments under
+    their own names, so that a bank can record them and a posterior rebuild the model.
     """
 
     @property
@@ -114,7 +115,10 @@ class DataGenerator(Protocol):
 
 @runtime_checkable
 class Posterior(Protocol):
-    """Anything that draws parameters given data: amortized, ABC or exact. Judges need no more."""
+    """Anything that draws parameters given data: amortized, ABC or exact. Judges need no more.
+
+    Optional: `units`, a mapping from names of parameters to texts, for axes.
+    """
 
     @property
     def prior(self) -> Prior:

@@ -7,6 +7,7 @@ from sbi_kit import contracts
 from sbi_kit.checks import BadInput, show_names
 from sbi_kit.context import names_of
 from sbi_kit.data import Exchangeable, Matrix, Vector, missable
+from sbi_kit.digits import with_unit
 from sbi_kit.registry import PluginError, is_generator, load_any
 from sbi_kit.simulator import describe
 
@@ -26,12 +27,12 @@ def facts_of(name: str) -> dict[str, str]:
 
 
 def _simulated_facts(model: contracts.Simulator) -> dict[str, str]:
-    data = model.data
-    known = show_names(names_of(data))
+    data, units = model.data, getattr(model, "units", {})
+    known = show_names([with_unit(name, units) for name in names_of(data)])
     missing = show_names([data.columns[place] for place in missable(data)])
     return {
-        "parameters": ", ".join(model.prior.names),
-        "data": f"{form_of(data)}: {show_names(data.columns)}",
+        "parameters": ", ".join(with_unit(name, units) for name in model.prior.names),
+        "data": f"{form_of(data)}: {show_names([with_unit(name, units) for name in data.columns])}",
         **({"context": known} if known else {}),
         **({"may be missing": missing} if missing else {}),
         "observed": _origin(model),

@@ -31,6 +31,7 @@ def infer(
     seed: int,
     scores: Mapping[str, Array],
     together: Mapping[str, float],
+    units: Mapping[str, str],
     attributes: Mapping[str, str],
 ) -> InferenceData:
     """Infer parameters of b observed datasets and gather everything for ArviZ.
@@ -45,6 +46,7 @@ def infer(
         seed: Seed of all draws.
         scores: What else to note of each dataset, by name, shapes (b,).
         together: What else to note of all datasets together, by name.
+        units: Units of parameters, columns and context by name; variables are marked with them.
         attributes: What every group is marked with.
 
     Returns:
@@ -85,6 +87,7 @@ def infer(
         scores={**scores, **shapes},
         together=together,
         constants=dict(zip(names_of(layout), x.context.T, strict=True)),
+        units=units,
         attributes={**attributes, "seed": str(seed)},
     )
 

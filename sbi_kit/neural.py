@@ -219,6 +219,7 @@ class NeuralPosterior:
                 "misspecification_mmd": together.value,
                 "misspecification_mmd_p": together.p_value,
             },
+            units=self.units,
             attributes={
                 "simulator": self.simulator["name"],
                 "calibration": str(self.certificate or UNCHECKED),
@@ -259,6 +260,11 @@ class NeuralPosterior:
         digest = write_posterior(Path(path), document, tensors, overwrite=overwrite)
         if self.certificate is not None and self.certificate.posterior == digest:
             write_certificate(Path(path), self.certificate)
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Units of parameters, columns and context by name, as far as its simulator says so."""
+        return dict(self.simulator.get("units", {}))
 
     @property
     def members(self) -> int:

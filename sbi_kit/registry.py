@@ -92,6 +92,7 @@ def expect_simulator(model: Any, what: str = "the simulator") -> contracts.Simul
 
     Raises:
         BadType: It is a class, or something is missing or of another kind; the message says what.
+        UnknownName: A unit is given of something that it has not.
     """
     # Layouts take scipy along with their priors, and names are to be listed without it.
     from sbi_kit.data import Exchangeable, Matrix, Series, Vector
@@ -122,6 +123,7 @@ def expect_simulator(model: Any, what: str = "the simulator") -> contracts.Simul
             type(model.simulate).__name__,
             "define simulate(theta, rng, n), or simulate(theta, rng) for a Vector",
         )
+    _expect_units(model, what)
     checked: contracts.Simulator = model
     return checked
 
@@ -170,6 +172,18 @@ def _expect_parts(model: Any, what: str, *parts: str) -> None:
             f"{type(model).__name__} without {' and '.join(missing)}",
             f"add {' and '.join(missing)}",
         )
+
+
+def _expect_units(model: Any, what: str) -> None:
+    """Refuse units that are not texts, or of other things than the model's."""
+    units = getattr(model, "units", {})
+    if not isinstance(units, Mapping) or not all(isinstance(unit, str) for unit in units.values()):
+        do = 'write it like {"rate": "1/day"}'
+        raise BadType(f"units of {what} as a mapping from names to texts", repr(units), do)
+    context = () if model.data.context is None else model.data.context.names
+    known = (*model.prior.names, *model.data.columns, *context)
+    for name in units:
+        expect_name(f"parameter, column or context of {what}", name, known)
 
 
 def _load(kind: str, name: str, settings: Mapping[str, Any] | None) -> tuple[Any, str]:

@@ -8,7 +8,7 @@ it holds and a saved posterior can rebuild the model.
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ class Simulator:
             layout `simulate(theta, rng)` to (b, columns). Where the layout declares a context, it
             comes last, shape (b, c). All randomness comes from `rng`.
         observed: Real data in any form that `sample` accepts, if there are any.
+        units: Units of parameters, columns and context by name, such as {"weight": "kg"}; what is
+            left out has none.
 
     Raises:
         BadType: A part is of another kind; the message names it.
@@ -51,6 +53,7 @@ class Simulator:
     data: contracts.Layout
     simulate: Callable[..., Any]
     observed: Any = None
+    units: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -66,7 +69,7 @@ def describe(model: contracts.Simulator) -> dict[str, Any]:
 
     Returns:
         {"name": str, "settings": dict}; settings is None if an argument was not kept or is no
-        JSON value.
+        JSON value. Where the simulator says so, also {"units": dict}.
 
     >>> class Decay:
     ...     def __init__(self, days=14, span=(1, 2)):
@@ -77,7 +80,8 @@ def describe(model: contracts.Simulator) -> dict[str, Any]:
     cls = type(model)
     own = getattr(model, "name", None)
     name = own if isinstance(own, str) and own else registered_name(cls) or cls.__name__
-    return {"name": name, "settings": _settings(model)}
+    units = dict(getattr(model, "units", {}))
+    return {"name": name, "settings": _settings(model), **({"units": units} if units else {})}
 
 
 def rebuild(known: Mapping[str, Any], prior: contracts.Prior) -> contracts.Simulator:

@@ -106,6 +106,11 @@ class Influenza:
             expect_number(scale, getattr(self, scale), low=0, open_low=True)
         object.__setattr__(self, "days", self.data.n)
 
+    @property
+    def units(self) -> dict[str, str]:
+        """Units of what has one."""
+        return {"beta": "1/day", "gamma": "1/day", "in_bed": "boys"}
+
     @cached_property
     def prior(self) -> Prior:
         """Independent priors of beta, gamma and phi_inv."""

@@ -115,6 +115,12 @@ class LCA:
             object.__setattr__(self, name, _expect_pair(name, getattr(self, name)))
         object.__setattr__(self, "n", self.data.n)
 
+    @property
+    def units(self) -> dict[str, str]:
+        """Units of what has one."""
+        rates = [name for name in self.prior.names if name not in ("threshold", "t_0")]
+        return {**dict.fromkeys(rates, "1/s"), "t_0": "s", "rt": "s"}
+
     @cached_property
     def prior(self) -> Prior:
         """Independent gamma and beta priors."""

@@ -193,6 +193,12 @@ class Levy:
         expect_number("noise_scale", self.noise_scale, low=_LEAST, high=1 / _LEAST)
         _settle(self, ("v_1", "v_2", "z_r", "a", "t_0", "alpha"))
 
+    @property
+    def units(self) -> dict[str, str]:
+        """Units of what has one."""
+        drifts = dict.fromkeys(("v_1", "v_2"), "evidence/s")
+        return drifts | {"a": "evidence", "t_0": "s", "rt_1": "s", "rt_2": "s"}
+
     @cached_property
     def prior(self) -> Prior:
         """Independent uniform parameters."""
@@ -295,6 +301,11 @@ class DDM:
     def __post_init__(self) -> None:
         expect_number("noise_sd", self.noise_sd, low=_LEAST, high=1 / _LEAST)
         _settle(self, ("v", "z_r", "a", "t_0"))
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Units of what has one."""
+        return {"v": "evidence/s", "a": "evidence", "t_0": "s", "rt": "s"}
 
     @cached_property
     def prior(self) -> Prior:

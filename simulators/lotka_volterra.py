@@ -120,6 +120,12 @@ class LotkaVolterra:
         object.__setattr__(self, "years", self.data.n)
         self.prior  # noqa: B018  refuses means so low that nothing is left above 0
 
+    @property
+    def units(self) -> dict[str, str]:
+        """Units of what has one."""
+        rates = dict.fromkeys(("alpha", "beta", "gamma", "delta"), "1/year")
+        return rates | dict.fromkeys(("hare_0", "lynx_0", "hare", "lynx"), "thousand pelts")
+
     @cached_property
     def prior(self) -> Prior:
         """Independent priors of the eight parameters."""

@@ -232,7 +232,7 @@ def test_list_verbose_shows_what_each_is_and_why_one_is_unusable(run):
     )
     assert "  data        set of 5 to 20 observations: count\n" in blocks["counts"]
     assert "  observed    none packaged\n" in blocks["counts"]
-    assert "  data        series of 14 observations: in_bed\n" in blocks["influenza"]
+    assert "  data        series of 14 observations: in_bed [boys]\n" in blocks["influenza"]
     assert blocks["apples"] == (
         "apples  (my_lab 1.2)\n"
         "  data      labelled, no parameters to infer\n"

@@ -275,6 +275,7 @@ def inferred(log_likelihood, draws=400):
         seed=1,
         scores={},
         together={},
+        units={},
         attributes={},
     ).sample_stats
 

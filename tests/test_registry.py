@@ -412,10 +412,27 @@ class Positional(Kept):
             Simulator(name="f", prior=Kept.prior, data=Kept.data, simulate=max),
             {"name": "f", "settings": None},
         ),
+        (
+            Simulator(name="f", prior=Kept.prior, data=Kept.data, simulate=max, units={"a": "1/s"}),
+            {"name": "f", "settings": None, "units": {"a": "1/s"}},
+        ),
     ],
 )
 def test_describe(model, expected):
     assert describe(model) == expected
+
+
+@pytest.mark.parametrize(
+    ("units", "error", "message"),
+    [
+        ({"b": "1/s"}, UnknownName, r"column or context of simulator .f. \(a, x\); got .b.; "),
+        ({"a": 3}, BadType, r"units of simulator 'f' as a mapping from names to texts; got \{"),
+        (["1/s"], BadType, r"got \['1/s'\]; write it like"),
+    ],
+)
+def test_units_are_of_what_a_simulator_has(units, error, message):
+    with pytest.raises(error, match=message):
+        Simulator(name="f", prior=Kept.prior, data=Kept.data, simulate=max, units=units)
 
 
 def test_an_instance_not_its_class():

@@ -340,6 +340,31 @@ def test_of_several_datasets_figures_show_the_first(series, tmp_path, blank):
     assert sum("Shown for dataset 0." in caption for caption in read.inside("figcaption")) == 3
 
 
+def test_units_stand_beside_names(tmp_path, blank):
+    layout = sk.Series(columns=("count", "size"), n=8)
+    units = {"rate": "1/day", "count": "boys"}
+    prior, simulate = SERIES.prior, SERIES.simulate
+    model = sk.Simulator(name="u", prior=prior, data=layout, simulate=simulate, units=units)
+    posterior = trained(model)
+    verdict = sk.calibrate(posterior, sk.simulate(model, 100, seed=4), draws=20, seed=5)
+    assert verdict.units == units
+    posterior.save(tmp_path / "run")
+    kept = sk.load(tmp_path / "run")
+    found = tables(written(kept, np.stack([X, X]), tmp_path / "r.html", model=model))
+    (shown,) = [rows for title, rows in found.items() if title.startswith("Posterior mean")]
+    names = ["rate[0] [1/day]", "rate[1] [1/day]", "spread[0]", "spread[1]"]
+    assert [row[0] for row in shown[1:]] == names
+    (shown,) = [rows for title, rows in found.items() if title.startswith("Prior of each")]
+    assert [row[0] for row in shown[1:]] == ["rate [1/day]", "spread"]
+    assert [row[0] for row in found["Columns of dataset 0"][1:]] == ["count [boys]", "size"]
+    idata = kept.infer(X, draws=20, seed=1, model=model)
+    for group in ("posterior", "prior"):
+        assert idata[group]["rate"].attrs["units"] == "1/day"
+        assert "units" not in idata[group]["spread"].attrs
+    for group in ("observed_data", "posterior_predictive", "prior_predictive"):
+        assert idata[group]["count"].attrs["units"] == "boys"
+
+
 def test_where_the_likelihood_is_known_draws_are_weighted(tmp_path, blank):
     class Known(Lab):
         def log_likelihood(self, theta, x):

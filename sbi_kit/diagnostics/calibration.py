@@ -134,6 +134,7 @@ def calibrate(
         n=seen.n,
         log_q=seen.log_q,
         sensitivity=sensitivity(b, draws, level=1 - size),
+        units=getattr(posterior, "units", {}),
     )
 
 

@@ -1,8 +1,8 @@
 """The verdict of a calibration check: its numbers, a table and a sentence."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,7 @@ class Verdict:
         n: Number of observations of each dataset, shape (b,).
         log_q: log q(theta* | x), shape (b,).
         sensitivity: The smallest errors in one column that so many datasets show.
+        units: Units of the columns by name, as far as the posterior says so.
     """
 
     names: tuple[str, ...]
@@ -67,6 +68,7 @@ class Verdict:
     n: IntArray
     log_q: Array
     sensitivity: Sensitivity
+    units: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def datasets(self) -> int:

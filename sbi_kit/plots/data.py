@@ -1,6 +1,7 @@
 """Figures of data beside what the model makes: replicates, discrepancies, familiarity."""
 
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,6 +12,7 @@ from sbi_kit.checks import BadValue, expect_array, expect_integer
 from sbi_kit.contracts import Array
 from sbi_kit.data import AnyLayout, Datasets, Matrix, Series, Vector, unusable
 from sbi_kit.diagnostics.predictive import PredictiveCheck
+from sbi_kit.digits import with_unit
 from sbi_kit.plots import canvas
 from sbi_kit.plots.canvas import Ink, p_text
 
@@ -28,6 +30,7 @@ def predictive(
     layout: AnyLayout,
     *,
     dataset: int = 0,
+    units: Mapping[str, str] | None = None,
     dark: bool = False,
 ) -> Figure:
     """Observed data beside replicates of them, in the form their layout asks for.
@@ -41,6 +44,7 @@ def predictive(
         replicated: k replicates of each, shape (b, k, n, columns).
         layout: What one dataset looks like.
         dataset: Which of the b.
+        units: Units of the columns by name.
         dark: Whether it is for a dark page.
 
     Raises:
@@ -67,7 +71,7 @@ def predictive(
     figure, panels = canvas.panels(shown, f"Data and replicates: {what} if they fit{more}", ink)
     for j, axes in enumerate(panels):
         draw(axes, seen[:, j], made[:, :, j], ink)
-        canvas.name(axes, layout.columns[j], "", ink)
+        canvas.name(axes, with_unit(layout.columns[j], units or {}), "", ink)
     canvas.label(figure, x, y, ink)
     return figure
 

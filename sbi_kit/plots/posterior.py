@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sbi_kit.checks import expect_array
 from sbi_kit.contracts import Array
+from sbi_kit.digits import with_unit
 from sbi_kit.plots import canvas
 from sbi_kit.plots.canvas import Ink
 
@@ -25,6 +26,7 @@ def pairs(
     prior: ArrayLike,
     truth: ArrayLike | None = None,
     *,
+    units: Mapping[str, str] | None = None,
     dark: bool = False,
 ) -> Figure:
     """Densities of each parameter and each pair of them, with the prior behind.
@@ -34,6 +36,7 @@ def pairs(
         draws: Posterior draws of one dataset, shape (s, d).
         prior: Draws of the prior, shape (p, d).
         truth: True values, if known, shape (d,).
+        units: Units of the parameters by name.
         dark: Whether it is for a dark page.
 
     Raises:
@@ -64,7 +67,7 @@ def pairs(
             _joint(axes, posterior[:, [j, i]], behind[:, [j, i]], (limits[j], limits[i]), ink)
             axes.axhline(true[i], color=ink.mark, linewidth=1, linestyle="--")
         axes.axvline(true[j], color=ink.mark, linewidth=1, linestyle="--")
-    _name_pairs(grid, names, ink)
+    _name_pairs(grid, [with_unit(name, units or {}) for name in names], names, ink)
     return figure
 
 
@@ -144,8 +147,8 @@ def _joint(
     axes.set_ylim(*limits[1])
 
 
-def _name_pairs(grid: NDArray[Any], names: Sequence[str], ink: Ink) -> None:
-    """Whole names beside the diagonal, where there is room, and short ones at the edges."""
+def _name_pairs(grid: NDArray[Any], whole: Sequence[str], names: Sequence[str], ink: Ink) -> None:
+    """Names with units beside the diagonal and, where there is room, at the edges."""
     d = len(names)
     width = canvas.WIDTH / d
     room = canvas.letters(width - 0.25, canvas.SMALL)
@@ -154,12 +157,13 @@ def _name_pairs(grid: NDArray[Any], names: Sequence[str], ink: Ink) -> None:
         axes.tick_params(labelbottom=row == d - 1, labelleft=column == 0 and row > 0)
         for axis in (axes.xaxis, axes.yaxis):
             axis.get_major_locator().set_params(nbins=4 if d < 4 else 2)
-    for i, name in enumerate(names):
-        grid[d - 1, i].set_xlabel(canvas.short(name, room), fontsize=canvas.SMALL)
+    for i, (full, name) in enumerate(zip(whole, names, strict=True)):
+        edge = canvas.short(full if len(full) <= room else name, room)
+        grid[d - 1, i].set_xlabel(edge, fontsize=canvas.SMALL)
         if i:
-            grid[i, 0].set_ylabel(canvas.short(name, room), fontsize=canvas.SMALL)
+            grid[i, 0].set_ylabel(edge, fontsize=canvas.SMALL)
         if d > 1:
-            _whole_name(grid[i, i], name, i, d, ink)
+            _whole_name(grid[i, i], full, i, d, ink)
 
 
 def _whole_name(axes: Axes, name: str, i: int, d: int, ink: Ink) -> None:

@@ -8,6 +8,7 @@ from sbi_kit.contracts import Array
 from sbi_kit.diagnostics.histogram import rank_histogram as bars_of
 from sbi_kit.diagnostics.ranks import rank_ecdf as ecdf_of
 from sbi_kit.diagnostics.verdict import Verdict
+from sbi_kit.digits import with_unit
 from sbi_kit.plots import canvas
 from sbi_kit.plots.canvas import Ink, p_text, share
 
@@ -131,7 +132,8 @@ def recovery(verdict: Verdict, *, dark: bool = False) -> Figure:
         low, high = canvas.span([truth])
         axes.plot([low, high], [low, high], color=ink.text, linewidth=1)
         axes.set_xlim(low, high)
-        canvas.name(axes, verdict.names[i], f"R² = {share(verdict.r2[i])}", ink)
+        named = with_unit(verdict.names[i], verdict.units)
+        canvas.name(axes, named, f"R² = {share(verdict.r2[i])}", ink)
     canvas.label(figure, "true value", "posterior mean ± 2 sd", ink)
     return figure
 
