@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike
 
 from sbi_kit import contracts
 from sbi_kit.arviz_bridge import InferenceData, summary_table
-from sbi_kit.chapters import CHAPTERS, Found, title_of
+from sbi_kit.chapters import CHAPTERS
+from sbi_kit.chapters.found import Found, title_of
 from sbi_kit.checks import BadType, BadValue, show_names
 from sbi_kit.contracts import Array
 from sbi_kit.data import Datasets, read

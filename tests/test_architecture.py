@@ -33,7 +33,11 @@ FLOORS = {
         "testing.forms testing.generators testing.priors testing.randomness testing.simulators "
         "testing.streams plots plots.canvas plots.verdict plots.posterior plots.data"
     ),
-    SURFACE: "__init__ chapters cli console exits facts options page reporting stages",
+    SURFACE: (
+        "__init__ chapters chapters.found chapters.words chapters.findings chapters.verdict "
+        "chapters.inputs chapters.posterior chapters.fit chapters.calibration chapters.making "
+        "cli console exits facts options page reporting stages"
+    ),
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 
