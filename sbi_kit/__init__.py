@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from sbi_kit.diagnostics.predictive import PredictiveCheck as PredictiveCheck
     from sbi_kit.diagnostics.predictive import predictive_check as predictive_check
     from sbi_kit.fitting import fit as fit
+    from sbi_kit.loading import load as load
     from sbi_kit.neural import NeuralPosterior as NeuralPosterior
-    from sbi_kit.neural import load as load
     from sbi_kit.online import fit_online as fit_online
     from sbi_kit.prior import Beta as Beta
     from sbi_kit.prior import Exponential as Exponential
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from sbi_kit.registry import load_generator as load_generator
     from sbi_kit.registry import load_simulator as load_simulator
     from sbi_kit.registry import simulator_names as simulator_names
+    from sbi_kit.rejection import Accepted as Accepted
+    from sbi_kit.rejection import RejectionABC as RejectionABC
+    from sbi_kit.rejection import fit_abc as fit_abc
     from sbi_kit.reporting import report as report
     from sbi_kit.simulation import SimulationError as SimulationError
     from sbi_kit.simulation import simulate as simulate
@@ -61,7 +64,9 @@ _ROOMS = {
     "bank": "Bank",
     "fitting": "fit",
     "online": "fit_online",
-    "neural": "NeuralPosterior load",
+    "neural": "NeuralPosterior",
+    "rejection": "fit_abc RejectionABC Accepted",
+    "loading": "load",
     "contracts": "Posterior DataGenerator",
     "diagnostics.calibration": "calibrate Quantity Verdict",
     "diagnostics.predictive": "predictive_check PredictiveCheck",

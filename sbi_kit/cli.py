@@ -263,7 +263,7 @@ def sample(
     """
     from sbi_kit import stages
     from sbi_kit.arviz_bridge import summary_table, write_netcdf
-    from sbi_kit.neural import load
+    from sbi_kit.loading import load
 
     started = time.monotonic()
     stages.expect_new_file(out, overwrite=overwrite)
@@ -311,7 +311,7 @@ def check(
     from sbi_kit.arviz_bridge import write_netcdf
     from sbi_kit.certificate import certify
     from sbi_kit.files import write_whole
-    from sbi_kit.neural import load
+    from sbi_kit.loading import load
     from sbi_kit.simulator import rebuild
 
     if numbers is not None:
@@ -361,7 +361,7 @@ def report(
     the page does without fresh simulations and shows the last verdict. DIR stays as it is.
     """
     from sbi_kit import stages
-    from sbi_kit.neural import load
+    from sbi_kit.loading import load
 
     started = time.monotonic()
     stages.expect_new_file(out, overwrite=overwrite)

@@ -132,4 +132,4 @@ def _named(error: Exception) -> str:
 
 def _warn(text: str) -> None:
     """Warn whoever called the posterior's `infer`."""
-    warnings.warn(text, UserWarning, stacklevel=5)
+    warnings.warn(text, UserWarning, stacklevel=6)

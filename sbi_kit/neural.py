@@ -2,15 +2,11 @@
 
 With u the whitened parameters and f(x) the features of a dataset, q(u | f(x)) is a conditional
 flow, or the equal mixture of the flows of an ensemble (`sbi_kit.mixture`). Draws are u ~ q mapped
-back through the prior, so they never leave its support, and
-
-    log q(θ | x) = log q(u | x) + log p(θ) − log N(u; 0, I).
+back through the prior, so they never leave its support.
 """
 
-import math
-import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
@@ -23,31 +19,24 @@ from torch import Tensor
 
 from sbi_kit import contracts, mixture
 from sbi_kit.arviz_bridge import InferenceData
-from sbi_kit.certificate import UNCHECKED, Certificate, read_certificate, write_certificate
+from sbi_kit.certificate import UNCHECKED, Certificate, write_certificate
 from sbi_kit.checks import (
-    BadInput,
     BadType,
     BadValue,
-    expect_array,
     expect_integer,
     show_names,
 )
-from sbi_kit.context import names_of
 from sbi_kit.contracts import Array
 from sbi_kit.data import AnyLayout, Datasets, layout_from_dict, layout_to_dict, read
 from sbi_kit.encoder import Encoder
 from sbi_kit.familiarity import Familiarity
-from sbi_kit.inference import infer
 from sbi_kit.network import Architecture, Network, build_network, shapes_of
-from sbi_kit.posterior_file import read_posterior, write_posterior
+from sbi_kit.observing import density_of, infer_observed, screen
+from sbi_kit.posterior_file import RESTORE, write_posterior
 from sbi_kit.prior import Prior, prior_from_dict, prior_to_dict
-from sbi_kit.registry import PluginError, expect_simulator
-from sbi_kit.simulator import rebuild
 from sbi_kit.summary.standardize import Standardizer
 
-_MISFITS = ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
-_RESTORE = "restore it from a copy or fit again"
-_UNFAMILIAR = 0.01  # p-value, corrected for the number of datasets, below which to warn
+METHOD = "npe"  # neural posterior estimation
 
 
 @final
@@ -139,18 +128,28 @@ class NeuralPosterior:
             BadValue, BadType: As for `sample`, or theta has another shape or holds NaN.
         """
         features = self._features(x, context)
-        points = self._expect_theta(theta, len(features[0]))
-        log_prior = self.prior.log_prob(points)
-        single = points.ndim == 2
-        if single:
-            points, log_prior = points[:, None], log_prior[:, None]
-        inside = np.isfinite(log_prior)
-        u = np.zeros_like(points)
-        u[inside] = self.prior.whiten(points[inside])
-        log_q = mixture.log_density(self.encoder.networks, features, u)
-        log_normal = -0.5 * (np.square(u).sum(-1) + u.shape[-1] * math.log(2 * math.pi))
-        density = np.where(inside, log_q + log_prior - log_normal, -np.inf)
-        return density[:, 0] if single else density
+        return density_of(
+            self.prior,
+            theta,
+            len(features[0]),
+            lambda u: mixture.log_density(self.encoder.networks, features, u),
+        )
+
+    def summarise(self, x: Any, context: Mapping[str, ArrayLike] | None = None) -> Array:
+        """The features that the summary network learned, such as for `fit_abc`.
+
+        Args:
+            x: One dataset or several, in any form that `sample` accepts.
+            context: As for `sample`.
+
+        Returns:
+            Features, those of all members of an ensemble side by side, shape (b, f).
+
+        Raises:
+            BadValue, BadType: As for `sample`.
+        """
+        features = self.encoder.summarise(read(x, self.data, context))
+        return features.double().numpy()
 
     def infer(
         self,
@@ -189,41 +188,10 @@ class NeuralPosterior:
         """
         observed = read(x, self.data, context)
         seen = self.encoder.describe(observed, self.encoder.summarise(observed))
-        unlike, p_values = self._unlike(seen)
         if not isinstance(x, Datasets):
-            self._screen(observed, unlike, p_values, stacklevel=3)
-        together = self.familiarity.compare(seen, seed=seed)
-        if model is not None:
-            expect_model(model, self)
-        elif expect_integer("predictive", predictive, low=0):
-            model, _ = find_model(self)
-            if model is None:
-                warnings.warn(
-                    f"The simulator {self.simulator['name']!r} of this posterior is not installed "
-                    "here, or differs; replicated data are left out, so pass model= to have them.",
-                    UserWarning,
-                    stacklevel=2,
-                )
-        return infer(
-            self,
-            observed,
-            layout=self.data,
-            model=model,
-            draws=draws,
-            predictive=predictive,
-            seed=seed,
-            scores={"misspecification": unlike, "misspecification_p": p_values},
-            together={}
-            if together is None
-            else {
-                "misspecification_mmd": together.value,
-                "misspecification_mmd_p": together.p_value,
-            },
-            units=self.units,
-            attributes={
-                "simulator": self.simulator["name"],
-                "calibration": str(self.certificate or UNCHECKED),
-            },
+            screen(self, observed, seen, stacklevel=2)
+        return infer_observed(
+            self, observed, seen, draws=draws, predictive=predictive, seed=seed, model=model
         )
 
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
@@ -240,6 +208,7 @@ class NeuralPosterior:
                 "use one to be able to save",
             )
         document = {
+            "method": METHOD,
             "simulator": self.simulator,
             "prior": prior_to_dict(self.prior),
             "data": layout_to_dict(self.data),
@@ -267,6 +236,15 @@ class NeuralPosterior:
         return dict(self.simulator.get("units", {}))
 
     @property
+    def made_of(self) -> dict[str, str]:
+        """What it is made of, in words, for a report."""
+        sizes = asdict(self.architecture).items()
+        return {
+            "network": ", ".join(f"{name} {value}" for name, value in sizes),
+            "networks": str(self.members),
+        }
+
+    @property
     def members(self) -> int:
         """Number of networks whose posteriors it mixes."""
         return len(self.encoder.networks)
@@ -276,118 +254,12 @@ class NeuralPosterior:
         observed = read(x, self.data, context)
         summaries = self.encoder.summarise(observed)
         if not isinstance(x, Datasets):  # those come from a bank or were screened before
-            scores, p_values = self._unlike(self.encoder.describe(observed, summaries))
-            self._screen(observed, scores, p_values, stacklevel=4)
+            screen(self, observed, self.encoder.describe(observed, summaries), stacklevel=3)
         return mixture.contexts(self.encoder.networks, summaries)
 
-    def _unlike(self, seen: Array) -> tuple[Array, Array]:
-        """How unlike the simulations datasets are, scores (b,) and p-values (b,)."""
-        scores = self.familiarity.score(seen)
-        return scores, self.familiarity.p_value(scores)
 
-    def _screen(self, x: Datasets, scores: Array, p_values: Array, *, stacklevel: int) -> None:
-        """Warn of datasets of untrained size or context and of those unlike all simulations."""
-        for text in self._extrapolations(x):
-            warnings.warn(text, UserWarning, stacklevel=stacklevel)
-        worst = int(np.argmin(p_values))
-        if p_values[worst] * len(x) < _UNFAMILIAR:
-            usual = self.familiarity.usual
-            warnings.warn(
-                f"Dataset {worst} is unlike everything simulated (misspecification score "
-                f"{scores[worst]:.3g} where 95 % of simulations lie below {usual:.3g}, p = "
-                f"{p_values[worst]:.1g}); check its units and columns, and the model, before "
-                "trusting its posterior.",
-                UserWarning,
-                stacklevel=stacklevel,
-            )
-
-    def _extrapolations(self, x: Datasets) -> Iterator[str]:
-        """What of the datasets is outside the range that was trained on: size and context."""
-        ranges = [("", x.n.astype(np.float64), *self.data.n_range)]
-        known = self.history.get("context", {})
-        for values, (name, (low, high)) in zip(x.context.T, known.items(), strict=True):
-            ranges.append((f"{name} = ", values, low, high))
-        for name, values, low, high in ranges:
-            outside = np.flatnonzero((values < low) | (values > high))
-            if len(outside):
-                value = f"{values[outside[0]]:.6g}"
-                yield (
-                    f"Dataset {outside[0]} has {name}{value}{'' if name else ' observations'}, and "
-                    f"the posterior was trained on {low:.6g} to {high:.6g}; its draws are an "
-                    "extrapolation."
-                )
-
-    def _expect_theta(self, theta: ArrayLike, b: int) -> Array:
-        names = self.prior.names
-        do = f"pass {', '.join(names)} for each of the {b} datasets"
-        d = len(names)
-        shape = (b, "draws", d) if np.ndim(theta) == 3 else (b, d)
-        return expect_array("theta", theta, shape, do=do)
-
-
-def find_model(posterior: NeuralPosterior) -> tuple[contracts.Simulator | None, str]:
-    """The simulator of a posterior, in this process or installed; if there is none, why."""
-    if posterior.model is not None:
-        return posterior.model, ""
-    try:
-        return rebuild(posterior.simulator, posterior.prior), ""
-    # One that cannot be built any more must not cost the inference.
-    except (BadInput, PluginError) as error:
-        name = posterior.simulator["name"]
-        return None, f"The simulator {name!r} is not installed here, or differs ({error})"
-
-
-def expect_model(model: object, posterior: NeuralPosterior) -> contracts.Simulator:
-    """Return a simulator of the posterior's parameters and data.
-
-    Raises:
-        BadType: It is no simulator.
-        BadValue: It has other parameters or data.
-    """
-    given = expect_simulator(model, "model")
-    other, mine = (
-        f"{', '.join(names)} and {type(data).__name__} data of "
-        f"{', '.join((*data.columns, *names_of(data)))}"
-        for names, data in (
-            (given.prior.names, given.data),
-            (posterior.prior.names, posterior.data),
-        )
-    )
-    if other != mine:
-        advice = "pass the simulator that the posterior was trained with"
-        raise BadValue(f"a model with parameters {mine}", other, advice)
-    return given
-
-
-def load(path: str | PathLike[str]) -> NeuralPosterior:
-    """Read a posterior that `save` wrote; nothing in its files is executed.
-
-    Raises:
-        BadValue: There is none, or it was edited, truncated, or written in another version.
-
-    Warns:
-        UserWarning: Its certificate was edited, damaged, or is that of other weights; the posterior
-            is then one that was never checked.
-    """
-    folder = Path(path)
-    document, tensors = read_posterior(folder)
-    try:
-        posterior = _rebuild(document, tensors)
-    except _MISFITS as error:
-        text = str(error) if isinstance(error, BadInput) else type(error).__name__
-        raise BadValue(
-            f"a posterior in {folder} whose parts fit each other",
-            " ".join(text.split()),
-            f"it was edited or damaged, so {_RESTORE}",
-        ) from error
-    try:
-        return replace(posterior, certificate=read_certificate(folder, document["digest"]))
-    except BadValue as error:
-        warnings.warn(str(error), UserWarning, stacklevel=2)
-        return posterior
-
-
-def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> NeuralPosterior:
+def from_file(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> NeuralPosterior:
+    """The posterior whose document and tensors `save` wrote; those of another fit raise somehow."""
     prior, data = prior_from_dict(document["prior"]), layout_from_dict(document["data"])
     architecture = Architecture(**document["architecture"])
     members = expect_integer("members", document.get("members", 1), low=1, high=len(tensors))
@@ -406,7 +278,7 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Neur
         or have != [shapes_of(architecture)] * members
         or {name.partition(".")[0] for name in tensors} != known
     ):
-        raise BadValue("an architecture of the prior's and the weights' sizes", "another", _RESTORE)
+        raise BadValue("an architecture of the prior's and the weights' sizes", "another", RESTORE)
     encoder = Encoder(
         data,
         architecture.summary,
@@ -419,7 +291,7 @@ def _rebuild(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Neur
         or len(familiarity.center) != described
         or familiarity.reference.shape[1:] != familiarity.view.shape
     ):
-        raise BadValue(f"a reference of {described} features", "another", _RESTORE)
+        raise BadValue(f"a reference of {described} features", "another", RESTORE)
     return NeuralPosterior(
         prior=prior,
         data=data,

@@ -20,7 +20,7 @@ from sbi_kit.files import publish, write
 FORMAT, VERSION = "sbi_kit.posterior", 4
 DOCUMENT, WEIGHTS, CHECKPOINT = "posterior.json", "weights.safetensors", "checkpoint.safetensors"
 CERTIFICATE = "certificate.json"
-_RESTORE = "restore it from a copy or fit again"
+RESTORE = "restore it from a copy or fit again"
 
 
 def expect_free(folder: Path, *, overwrite: bool) -> None:
@@ -116,7 +116,7 @@ def _parse(text: bytes, path: Path) -> dict[str, Any]:
     except (RecursionError, ValueError) as error:
         raise _changed(path, f"no whole JSON ({error})") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise BadValue(f"{path} to describe a posterior of sbi_kit", "something else", _RESTORE)
+        raise BadValue(f"{path} to describe a posterior of sbi_kit", "something else", RESTORE)
     if document.get("version") != VERSION:
         raise BadValue(
             f"{path} in version {VERSION} of the format",
@@ -133,4 +133,4 @@ def digest_of(document: Mapping[str, Any]) -> str:
 
 
 def _changed(path: Path, got: str) -> BadValue:
-    return BadValue(f"{path} as sbi_kit wrote it", got, f"it was edited or damaged, so {_RESTORE}")
+    return BadValue(f"{path} as sbi_kit wrote it", got, f"it was edited or damaged, so {RESTORE}")

@@ -25,15 +25,16 @@ from sbi_kit.diagnostics.predictive import compare
 from sbi_kit.diagnostics.verdict import Verdict
 from sbi_kit.files import write_whole
 from sbi_kit.importance import Correction, corrected
-from sbi_kit.neural import NeuralPosterior, expect_model, find_model
+from sbi_kit.loading import SavedPosterior
 from sbi_kit.page import Page
 from sbi_kit.simulation import replicate_each
+from sbi_kit.simulator import expect_model, find_model
 
 _REPLICATES = 1_000  # of every observed dataset, at most
 
 
 def report(
-    posterior: NeuralPosterior,
+    posterior: SavedPosterior,
     x: Any,
     path: str | PathLike[str],
     *,
@@ -120,7 +121,7 @@ def report(
 
 
 def _expect_inputs(posterior: object, verdict: object, place: Path, overwrite: bool) -> None:
-    if not isinstance(posterior, NeuralPosterior):
+    if not isinstance(posterior, SavedPosterior):
         advice = "pass what fit or load returned"
         raise BadType("a posterior of sbi_kit", type(posterior).__name__, advice)
     names = posterior.prior.names

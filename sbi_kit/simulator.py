@@ -9,13 +9,14 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from sbi_kit import contracts
-from sbi_kit.checks import BadType, BadValue
-from sbi_kit.registry import expect_simulator, load_simulator, registered_name
+from sbi_kit.checks import BadInput, BadType, BadValue
+from sbi_kit.context import names_of
+from sbi_kit.registry import PluginError, expect_simulator, load_simulator, registered_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +102,56 @@ def rebuild(known: Mapping[str, Any], prior: contracts.Prior) -> contracts.Simul
     if describe(model) != known or model.prior != prior:
         raise BadValue(wanted, "another of that name", "install the distribution it came from")
     return model
+
+
+class Origin(Protocol):
+    """What a posterior knows of the simulator behind it."""
+
+    @property
+    def prior(self) -> contracts.Prior: ...
+
+    @property
+    def data(self) -> contracts.Layout: ...
+
+    @property
+    def simulator(self) -> dict[str, Any]: ...
+
+    @property
+    def model(self) -> contracts.Simulator | None: ...
+
+
+def find_model(posterior: Origin) -> tuple[contracts.Simulator | None, str]:
+    """The simulator of a posterior, in this process or installed; if there is none, why."""
+    if posterior.model is not None:
+        return posterior.model, ""
+    try:
+        return rebuild(posterior.simulator, posterior.prior), ""
+    # One that cannot be built any more must not cost the inference.
+    except (BadInput, PluginError) as error:
+        name = posterior.simulator["name"]
+        return None, f"The simulator {name!r} is not installed here, or differs ({error})"
+
+
+def expect_model(model: object, posterior: Origin) -> contracts.Simulator:
+    """Return a simulator of the posterior's parameters and data.
+
+    Raises:
+        BadType: It is no simulator.
+        BadValue: It has other parameters or data.
+    """
+    given = expect_simulator(model, "model")
+    other, mine = (
+        f"{', '.join(names)} and {type(data).__name__} data of "
+        f"{', '.join((*data.columns, *names_of(data)))}"
+        for names, data in (
+            (given.prior.names, given.data),
+            (posterior.prior.names, posterior.data),
+        )
+    )
+    if other != mine:
+        advice = "pass the simulator that the posterior was trained with"
+        raise BadValue(f"a model with parameters {mine}", other, advice)
+    return given
 
 
 def _settings(model: object) -> dict[str, Any] | None:

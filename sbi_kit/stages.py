@@ -17,12 +17,13 @@ from sbi_kit.checks import BadValue, expect_name
 from sbi_kit.contracts import Simulator
 from sbi_kit.seeds import torch_seed
 from sbi_kit.simulation import simulate
-from sbi_kit.simulator import describe, rebuild
+from sbi_kit.simulator import describe, find_model, rebuild
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from sbi_kit.diagnostics.calibration import Verdict
+    from sbi_kit.loading import SavedPosterior
     from sbi_kit.neural import NeuralPosterior
 
 
@@ -140,7 +141,7 @@ class Training:
 
 
 def judge(
-    posterior: "NeuralPosterior", source: Source, *, datasets: int, draws: int, seed: int
+    posterior: "SavedPosterior", source: Source, *, datasets: int, draws: int, seed: int
 ) -> "Verdict":
     """The verdict of fresh simulations, which share the context that the training shared."""
     from sbi_kit.diagnostics.calibration import calibrate
@@ -153,7 +154,7 @@ def judge(
 
 
 def write_report(
-    posterior: "NeuralPosterior",
+    posterior: "SavedPosterior",
     data: Any,
     out: Path,
     *,
@@ -167,7 +168,6 @@ def write_report(
 ) -> None:
     """Judge a posterior, if its simulator is installed, and write the page about observed data."""
     from sbi_kit.data import read
-    from sbi_kit.neural import find_model
     from sbi_kit.reporting import report
 
     read(data, posterior.data, context)  # refused before any work is done for it
@@ -194,7 +194,7 @@ def write_report(
 
 
 def packaged_table(
-    posterior: "NeuralPosterior", model: Simulator, *, draws: int, seed: int
+    posterior: "SavedPosterior", model: Simulator, *, draws: int, seed: int
 ) -> "pd.DataFrame | None":
     """Means, sds and intervals given the data that come with the simulator, if there are any."""
     from sbi_kit.arviz_bridge import summary_table
@@ -206,7 +206,7 @@ def packaged_table(
     return summary_table(idata, posterior.prior.names)
 
 
-def packaged_data(posterior: "NeuralPosterior") -> Any:
+def packaged_data(posterior: "SavedPosterior") -> Any:
     """The data that come with a posterior's simulator.
 
     Raises:
@@ -219,7 +219,7 @@ def packaged_data(posterior: "NeuralPosterior") -> Any:
     return observed
 
 
-def read_csv(path: str, posterior: "NeuralPosterior") -> Any:
+def read_csv(path: str, posterior: "SavedPosterior") -> Any:
     """A CSV file as a pandas frame.
 
     Raises:

@@ -14,20 +14,21 @@ FLOORS = {
     GROUND: "contracts checks digits seeds files",
     DATA: (
         "families prior context data shards manifest chunks workers store probe bank simulation "
-        "simulator registry arviz_bridge kernels"
+        "simulator registry arviz_bridge kernels kernel_density discrepancies reduction"
     ),
     PARTS: (
         "summary summary.gated summary.ragged summary.identity summary.deep_set "
         "summary.two_way summary.moments summary.soft summary.set_transformer "
         "summary.windows summary.cells summary.recurrent summary.convolution "
         "summary.standardize spline spline_kernels flow network mixture encoder batches "
-        "familiarity train checkpoint posterior_file certificate importance inference"
+        "familiarity train checkpoint posterior_file certificate importance inference "
+        "observing"
     ),
-    METHODS: "neural learning fitting online",
+    METHODS: "neural learning fitting online rejection loading",
     JUDGES: (
         "diagnostics diagnostics.bands diagnostics.ranks diagnostics.uniformity "
         "diagnostics.quantities diagnostics.regions diagnostics.strata diagnostics.recovery "
-        "diagnostics.verdict diagnostics.calibration diagnostics.discrepancies "
+        "diagnostics.verdict diagnostics.calibration "
         "diagnostics.predictive diagnostics.distances diagnostics.local diagnostics.histogram "
         "testing "
         "testing.forms testing.generators testing.priors testing.randomness testing.simulators "
@@ -47,6 +48,7 @@ SURFACES = {name for name, floor in FLOOR_OF.items() if floor == SURFACE}
 ACQUAINTED = {
     *((maker, "neural") for maker in ("learning", "fitting", "online")),
     *((maker, "learning") for maker in ("fitting", "online")),
+    *(("loading", method) for method in ("neural", "rejection")),
 }
 # Third-party packages that exactly one file, or the files of some floors, may know.
 OWNERS = {

@@ -23,7 +23,7 @@ from sbi_kit.bank import Bank
 from sbi_kit.diagnostics import calibration
 from sbi_kit.diagnostics.calibration import calibrate
 from sbi_kit.fitting import fit
-from sbi_kit.neural import load
+from sbi_kit.loading import load
 from sbi_kit.online import fit_online
 from sbi_kit.registry import load_generator, load_simulator
 from sbi_kit.seeds import torch_seed

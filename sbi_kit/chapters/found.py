@@ -12,7 +12,7 @@ from sbi_kit.data import Datasets
 from sbi_kit.diagnostics.predictive import PredictiveCheck
 from sbi_kit.diagnostics.verdict import Verdict
 from sbi_kit.importance import Correction
-from sbi_kit.neural import NeuralPosterior
+from sbi_kit.loading import SavedPosterior
 from sbi_kit.page import Section
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Found:
         seed: Seed of draws and replicates.
     """
 
-    posterior: NeuralPosterior
+    posterior: SavedPosterior
     model: contracts.Simulator | None
     observed: Datasets
     table: "pd.DataFrame"

@@ -22,14 +22,14 @@ from numpy.typing import ArrayLike, NDArray
 from sbi_kit.checks import expect_array, expect_integer
 from sbi_kit.contracts import Array, IntArray, Posterior, Simulator
 from sbi_kit.data import AnyLayout, Datasets, read, unusable
-from sbi_kit.diagnostics.discrepancies import (
+from sbi_kit.digits import json_number
+from sbi_kit.discrepancies import (
     Discrepancy,
     applied,
     counts_in,
     defaults,
     expect_functions,
 )
-from sbi_kit.digits import json_number
 from sbi_kit.registry import expect_simulator
 from sbi_kit.simulation import replicate_each
 
