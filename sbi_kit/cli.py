@@ -9,13 +9,16 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sbi_kit import console, exits, options
+
+if TYPE_CHECKING:
+    from sbi_kit.loading import SavedPosterior
 
 DEFAULT_SIMULATIONS = 200_000
 _DATASETS, _DRAWS = 500, 500  # of a calibration check
@@ -140,6 +143,13 @@ def simulate(
 @options.amount("--minutes", "Minutes to train at most.")
 @click.option("--summary", metavar="NAME", help="Summary network; by default what suits the data.")
 @options.number("--members", "Networks to mix; by default 5 below 3,000 simulations, else 1.")
+@click.option(
+    "--method",
+    type=click.Choice(["npe", "abc"]),
+    default="npe",
+    help="Train a network, or reject simulations unlike the data (ABC).",
+)
+@options.amount("--quantile", "With abc, the share of simulations to accept; .01 by default.")
 @options.workers
 @options.seed
 @options.settings
@@ -156,6 +166,8 @@ def fit(
     minutes: float | None,
     summary: str | None,
     members: int | None,
+    method: str,
+    quantile: float | None,
     workers: int,
     seed: int,
     settings: dict[str, Any],
@@ -178,21 +190,24 @@ def fit(
     from sbi_kit.posterior_file import CHECKPOINT, expect_free
     from sbi_kit.registry import load_simulator
 
-    given = {
-        "--simulations": simulations is not None,
-        "--context": bool(context),
+    with_bank = {"--simulations": simulations, "--context": context or None, "--online": online}
+    of_networks = {
         "--online": online,
+        "--steps": steps,
+        "--minutes": minutes,
+        "--summary": summary,
+        "--members": members,
     }
-    excluded = next((name for name, there in given.items() if there), None)
-    if bank is not None and excluded:
-        command = click.get_current_context()
-        raise click.UsageError(f"{excluded} and --bank exclude each other", command)
+    if bank is not None:
+        _exclude("--bank", with_bank)
+    if method == "abc":
+        _exclude("--method abc", of_networks)
+    elif quantile is not None:
+        raise _misuse("--quantile needs --method abc")
     if online and simulations is None and steps is None and minutes is None:
-        command = click.get_current_context()
-        raise click.UsageError("--online needs --simulations, --minutes or --steps", command)
+        raise _misuse("--online needs --simulations, --minutes or --steps")
     if online and members is not None and members > 1:
-        command = click.get_current_context()
-        raise click.UsageError("--online and --members exclude each other", command)
+        raise _misuse("--online and --members exclude each other")
     # A checkpoint says that this very run had begun, so what it wrote itself is no obstacle.
     replace = overwrite or (out / CHECKPOINT).exists()
     expect_free(out, overwrite=replace)
@@ -210,6 +225,7 @@ def fit(
         checkpoint=out / CHECKPOINT,
     )
     watch = stages.Watch()
+    posterior: SavedPosterior
     if online:
         path = None if simulations is None else out / _BANK
         posterior = training.online(source, simulations, path=path)
@@ -220,7 +236,7 @@ def fit(
         else:
             found = stages.open_bank(bank, model)
         watch.lap("simulating")
-        posterior = training.offline(found)
+        posterior = stages.reject(found, quantile) if method == "abc" else training.offline(found)
     posterior.save(out, overwrite=replace)
     watch.lap("training")
     verdict = stages.judge(posterior, source, datasets=_DATASETS, draws=_DRAWS, seed=seed)
@@ -233,7 +249,7 @@ def fit(
     console.say(f"\nCalibration, by {_DATASETS} fresh simulations\n", "bold")
     console.show_verdict(verdict)
     console.say(f"\n{str(watch).capitalize()}; the posterior is in {out}.")
-    (out / CHECKPOINT).unlink()
+    (out / CHECKPOINT).unlink(missing_ok=True)
     if bank is None and (out / _BANK).exists():
         shutil.rmtree(out / _BANK)
 
@@ -382,3 +398,14 @@ def report(
     )
     took = console.seconds(time.monotonic() - started)
     console.say(f"The report is in {out} after {took}.")
+
+
+def _exclude(name: str, others: Mapping[str, object]) -> None:
+    """Refuse the first of other options that is given beside this one."""
+    for other, value in others.items():
+        if value is not None and value is not False:
+            raise _misuse(f"{other} and {name} exclude each other")
+
+
+def _misuse(text: str) -> click.UsageError:
+    return click.UsageError(text, click.get_current_context())

@@ -7,7 +7,7 @@ is in units of its residual, so that a parameter which the data say nothing abou
 a distance. What is known exactly, the size of a dataset and its context, stands beside them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
@@ -64,11 +64,14 @@ class Reduction:
                 f"{raw.shape[1]}",
                 "return as many whatever the data",
             )
+        return self.reduce(raw, known_of(x, self.data))
+
+    def reduce(self, raw: Array, known: Array) -> Array:
+        """The numbers (b, k) of datasets with summaries raw (b, p) and known quantities (b, e)."""
         z = _scaled(raw, self.center, self.scale)
         if self.slopes.size:
             z = self.intercept + _with_squares(z) @ self.slopes
-        known = (known_of(x, self.data) - self.known_center) / self.known_scale
-        return np.concatenate([z, known], axis=1)
+        return np.concatenate([z, (known - self.known_center) / self.known_scale], axis=1)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All arrays by name, to be saved."""
@@ -77,49 +80,50 @@ class Reduction:
 
 
 def fit_reduction(
-    x: Datasets,
+    chunks: Iterable[Datasets],
     u: Array,
     layout: AnyLayout,
     function: SummaryFunction | None,
     *,
     semi_automatic: bool,
-) -> Reduction:
+) -> tuple[Reduction, Array]:
     """Learn scales and projection from simulations.
 
     Args:
-        x: N simulated datasets.
+        chunks: N simulated datasets, some at a time.
         u: Their whitened parameters, shape (N, d).
         layout: What one dataset looks like.
         function: Maps datasets of one size, shape (r, n, columns), or (r, columns) of a `Vector`,
             to summaries (r, p); where there is a context, it is passed as `context=`, a mapping.
         semi_automatic: Whether to project to one number per parameter.
 
+    Returns:
+        The reduction, and the numbers of all simulations, shape (N, k).
+
     Raises:
         BadValue: The function returns another shape, or no summary ever changes.
     """
-    counts = _counts(x)
-    raw = summaries_of(x, layout, function, counts)
-    finite = np.where(np.isfinite(raw), raw, np.nan)
-    known_nowhere = np.isnan(finite).all(axis=0)
-    finite[:, known_nowhere] = 0.0
-    center = np.nanmedian(finite, axis=0)
-    low, high = np.nanquantile(finite, [0.25, 0.75], axis=0)
-    scale = (high - low) / 1.349  # the sd of a normal
-    spread = np.nanstd(finite, axis=0)
-    scale = np.where(scale > 1e-3 * spread, scale, spread)
-    if not (scale > 0).any():
-        raise BadValue("summaries that vary", "the same in all simulations", "choose others")
-    scale[scale == 0] = np.inf  # what never changes is 0 away from everything
-    z = _scaled(raw, center, scale)
+    counts: NDArray[np.bool_] | None = None
+    parts, others = [], []
+    for x in chunks:
+        counts = _counts(x) if counts is None else counts  # as the first of them look
+        parts.append(summaries_of(x, layout, function, counts))
+        others.append(known_of(x, layout))
+    widths = sorted({part.shape[1] for part in parts})
+    if counts is None or len(widths) > 1:
+        got = " and ".join(map(str, widths)) or "no simulations"
+        raise BadValue("one number of summaries", got, "return as many whatever the data")
+    raw, known = np.concatenate(parts), np.concatenate(others)
+    center, scale = _spread(raw)
     intercept, slopes = np.zeros(0), np.zeros((0, 0))
     if semi_automatic:
-        intercept, slopes = _project(_with_squares(z), u)
-    known = known_of(x, layout)
+        intercept, slopes = _project(_with_squares(_scaled(raw, center, scale)), u)
     sd = known.std(axis=0)
     sd[sd == 0] = 1.0
-    return Reduction(
+    made = Reduction(
         layout, function, counts, center, scale, intercept, slopes, known.mean(axis=0), sd
     )
+    return made, made.reduce(raw, known)
 
 
 def summaries_of(
@@ -187,6 +191,19 @@ def _counts(x: Datasets) -> NDArray[np.bool_]:
     """Which columns hold whole numbers from 0 on, shape (columns,)."""
     seen = np.where(x.mask[:, :, None] & np.isfinite(x.values), x.values, 0.0)
     return np.asarray(((seen >= 0) & (seen == np.rint(seen))).all(axis=(0, 1)))
+
+
+def _spread(raw: Array) -> tuple[Array, Array]:
+    """Median and spread of each of p summaries (N, p); that of a constant is infinite."""
+    finite = np.where(np.isfinite(raw), raw, np.nan)
+    finite[:, np.isnan(finite).all(axis=0)] = 0.0
+    center = np.nanmedian(finite, axis=0)
+    low, high = np.nanquantile(finite, [0.25, 0.75], axis=0)
+    scale, sd = (high - low) / 1.349, np.nanstd(finite, axis=0)  # 1.349 sds of a normal
+    scale = np.where(scale > 1e-3 * sd, scale, sd)
+    if not (scale > 0).any():
+        raise BadValue("summaries that vary", "the same in all simulations", "choose others")
+    return center, np.where(scale > 0, scale, np.inf)
 
 
 def _scaled(raw: Array, center: Array, scale: Array) -> Array:

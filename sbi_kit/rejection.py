@@ -56,6 +56,7 @@ DistanceFunction: TypeAlias = Callable[[Array, Array], ArrayLike]
 METHOD = "abc"
 DISTANCES = "euclidean", "cityblock", "chebyshev", "mahalanobis"
 _FEWEST = 20  # accepted simulations that a density can be fitted to
+_TOGETHER = 2_000_000  # observations in memory at a time
 _BLOCK = 2**22  # distances in memory at a time: 32 MiB
 _HELD_OUT = 1_000  # simulations that tell what is familiar
 _QUANTILE = 0.01
@@ -387,7 +388,7 @@ def fit_abc(
     """Make a posterior by rejection from a bank of simulations.
 
     Args:
-        bank: The simulations; one that stays in memory, as all are compared with every dataset.
+        bank: The simulations; their summaries stay in memory.
         summaries: Maps datasets of one size, shape (r, n, columns), or (r, columns) of a `Vector`,
             to summaries (r, p), such as the method `summarise` of a neural posterior; where the
             layout declares a context, it is passed as `context=`, a mapping. None takes the
@@ -438,19 +439,16 @@ def fit_abc(
     quantile = _expect_share(quantile, tolerance, len(rows))
     if tolerance is not None:
         tolerance = expect_number("tolerance", tolerance, low=0, open_low=True)
-    theta, x = bank.take(rows)
-    u = bank.prior.whiten(theta)
+    u, context = bank.prior.whiten(bank.theta[rows]), bank.context[rows].T
     own = getattr(bank.model, "summaries", None)
-    reduction = fit_reduction(
-        x,
+    reduction, z = fit_reduction(
+        _chunks(bank, rows),
         u,
         bank.data,
         own if summaries is None else summaries,
         semi_automatic=expect_flag("semi_automatic", semi_automatic),
     )
-    z = reduction(x)
-    known = x.context.T
-    context = zip(names_of(bank.data), known.min(1).tolist(), known.max(1).tolist(), strict=True)
+    known = zip(names_of(bank.data), context.min(1).tolist(), context.max(1).tolist(), strict=True)
     kind = "custom" if summaries is not None else "standard" if own is None else "simulator"
     held_out = min(_HELD_OUT, len(rows) // 5)
     return RejectionABC(
@@ -470,7 +468,7 @@ def fit_abc(
             "bank_seed": bank.seed,
             "summaries": kind,
             "semi_automatic": bool(semi_automatic),
-            "context": {name: [low, high] for name, low, high in context},
+            "context": {name: [low, high] for name, low, high in known},
         },
         model=bank.model,
     )
@@ -517,7 +515,7 @@ def _own_summaries(
     except (BadInput, PluginError) as error:
         reason = str(error)
 
-        def refuse(*_: object, **__: object) -> Array:
+        def refuse(_: Array, context: object = None) -> Array:  # noqa: ARG001
             raise BadValue(
                 f"the simulator {known['name']!r}, whose summaries this posterior compares",
                 f"none that serves ({reason})",
@@ -526,6 +524,13 @@ def _own_summaries(
 
         return refuse, None
     return model.summaries, model
+
+
+def _chunks(bank: Bank, rows: IntArray) -> Iterator[Datasets]:
+    """The datasets of these rows, some at a time."""
+    size = max(1, _TOGETHER // bank.data.n_range[1])
+    for start in range(0, len(rows), size):
+        yield bank.take(rows[start : start + size])[1]
 
 
 def _adjust(u: Array, away: Array, weights: Array) -> Array:

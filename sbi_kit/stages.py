@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sbi_kit.diagnostics.calibration import Verdict
     from sbi_kit.loading import SavedPosterior
     from sbi_kit.neural import NeuralPosterior
+    from sbi_kit.rejection import RejectionABC
 
 
 class Watch:
@@ -138,6 +139,13 @@ class Training:
                 checkpoint=self.checkpoint,
                 progress=report,
             )
+
+
+def reject(bank: Bank, quantile: float | None) -> "RejectionABC":
+    """Make a posterior of the simulations in a bank by rejection."""
+    from sbi_kit.rejection import fit_abc
+
+    return fit_abc(bank, quantile=quantile)
 
 
 def judge(

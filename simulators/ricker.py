@@ -24,10 +24,13 @@ from math import exp, log
 
 import numpy as np
 from numba import njit
+from numpy.typing import ArrayLike
 
 from sbi_kit.checks import (
     BadValue,
+    expect_array,
     expect_bounds,
+    expect_finite,
     expect_flag,
     expect_integer,
     expect_number,
@@ -134,6 +137,49 @@ class Ricker:
         _count(expect_rng(rng), log_r, sigma, rho, start, self.burn_in, counts)
         return counts[..., None]
 
+    @staticmethod
+    def summaries(x: ArrayLike) -> Array:
+        """Fifteen classical summaries of series of counts, after Wood (2010).
+
+        Approximate Bayesian computation compares these: the mean and the share of zeros; log(1 + .)
+        of the variance, and the autocorrelations at lags 1 to 5; the coefficients of the regression
+        of y_{t+1}^.3 on y_t^.3 and y_t^.6, which follows the map; and quantiles of the differences
+        from count to count, in sds. The last stand for Wood's regression of the ordered differences
+        on those of the data observed, which a summary that serves every dataset cannot know.
+
+        Args:
+            x: Counts, shape (b, n, 1), n >= 7, of any origin.
+
+        Returns:
+            The summaries, shape (b, 15); what a constant series has not is 0.
+
+        Raises:
+            BadType, BadValue: The shape is another, or an entry is no finite number.
+
+        >>> Ricker.summaries(Ricker().observed[None])[0, :3].round(2)
+        array([[37.95,  0.39,  8.13]])
+        """
+        do = "pass series of 7 counts or more as (b, n, 1)"
+        counts = expect_array("counts", x, ("b", "n", 1), do=do)[..., 0]
+        expect_finite("counts", counts.reshape(-1, 1), ("count",), do=do)
+        if counts.shape[1] < 7:
+            raise BadValue("series of 7 counts or more", str(counts.shape[1]), do)
+        mean = counts.mean(axis=1, keepdims=True)
+        centred, variance = counts - mean, counts.var(axis=1)
+        scale = np.where(variance > 0, variance, 1.0)
+        lagged = [(centred[:, k:] * centred[:, :-k]).mean(axis=1) / scale for k in range(1, 6)]
+        steps = np.diff(counts, axis=1) / np.sqrt(scale)[:, None]
+        return np.column_stack(
+            [
+                mean,
+                (counts == 0).mean(axis=1),
+                np.log1p(variance),
+                *lagged,
+                _follow_map(counts),
+                np.quantile(steps, [0.05, 0.25, 0.5, 0.75, 0.95], axis=1).T,
+            ]
+        )
+
     @cached_property
     def observed_theta(self) -> Array:
         """The parameters behind `observed`, shape (d,).
@@ -155,6 +201,15 @@ class Ricker:
         rng = numpy_stream(0, "ricker: counts")
         counts: Array = self.simulate(self.observed_theta[None], rng, self.data.n_range[0])[0]
         return counts
+
+
+def _follow_map(counts: Array) -> Array:
+    """Regression of y_{t+1}^.3 on y_t^.3 and y_t^.6 without a constant, shape (b, 2)."""
+    root = np.maximum(counts, 0.0) ** 0.3
+    before, after = root[:, :-1], root[:, 1:]
+    design = np.stack([before, before**2], axis=2)  # (b, n - 1, 2)
+    gram = np.einsum("bni,bnj->bij", design, design) + 1e-9 * np.eye(2)
+    return np.linalg.solve(gram, np.einsum("bni,bn->bi", design, after)[..., None])[..., 0]
 
 
 @njit(cache=True, nogil=True)

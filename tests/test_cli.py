@@ -26,6 +26,7 @@ from sbi_kit.fitting import fit
 from sbi_kit.loading import load
 from sbi_kit.online import fit_online
 from sbi_kit.registry import load_generator, load_simulator
+from sbi_kit.rejection import fit_abc
 from sbi_kit.seeds import torch_seed
 from sbi_kit.simulation import simulate
 from sbi_kit.train import Report
@@ -321,6 +322,10 @@ def test_help_names_commands_defaults_and_exit_codes(run):
             "fit location --out o --online --steps 9 --members 2",
             "--online and --members exclude each other",
         ),
+        ("fit location --out o --method abc --steps 9", "--steps and --method abc exclude each ot"),
+        ("fit location --out o --method abc --online", "--online and --method abc exclude each"),
+        ("fit location --out o --quantile .1", "--quantile needs --method abc; sbi-kit fit --help"),
+        ("fit location --out o --method mcmc", "'mcmc' is not one of 'npe', 'abc'"),
         (
             "fit location --out o --simulations 1.5",
             "Expected --simulations as an integer >= 1; got '1.5'; pass a whole number as "
@@ -571,6 +576,28 @@ def test_fit_takes_a_bank_and_leaves_it(run, trained, tmp_path, one_thread):
     assert result.code == 0
     assert files(tmp_path / "b") == before
     assert files(tmp_path / "o") == files(trained.path)
+
+
+def test_fit_by_rejection_gives_the_posterior_of_the_same_call_in_python(run, tmp_path):
+    options = "--simulations 2000 --seed 3 --method abc --quantile .05"
+    result = run("fit", "location", "--out", "abc", *options.split())
+    assert result.code == 0
+    assert "Posterior of location given the packaged data" in result.stdout
+    assert "datasets, joint 95 % bands" in " ".join(result.stdout.split())
+    assert sorted(path.name for path in Path("abc").iterdir()) == FILES
+    bank = simulate(load_simulator("location"), 2_000, seed=3)
+    same = fit_abc(bank, quantile=0.05)
+    loaded = load("abc")
+    np.testing.assert_array_equal(
+        *(one.sample([[0.5]], draws=20, seed=1) for one in (loaded, same))
+    )
+    for command in ("sample", "report"):
+        result = run(
+            *f"{command} abc --observed packaged --draws 50 --out {command}.x".split(),
+            *(["--datasets", "20"] if command == "report" else []),
+        )
+        assert result.code == 0, result.stderr
+    assert run("check", "abc", "--datasets", "100", "--draws", "50").code == 0
 
 
 def test_fit_online_gives_the_posterior_of_the_same_call_in_python(run, tmp_path, one_thread):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import sbi_kit as sk
-from sbi_kit import mixture, neural, simulator
+from sbi_kit import mixture, simulator
 from sbi_kit.arviz_bridge import load_arviz, read_netcdf, write_netcdf
 from sbi_kit.checks import BadType, BadValue
 from sbi_kit.contracts import Posterior
@@ -543,7 +543,7 @@ def test_a_simulator_that_is_not_here_is_missed_aloud(series, tmp_path, monkeypa
     idata = loaded.infer(x, draws=5, seed=1, model=series.model)
     assert groups_of(idata) == FULL
     assert told(lambda: loaded.infer(x, draws=5, seed=1, predictive=0)) == []
-    for answer in (series.model, BadValue("a", "b", "c"), neural.PluginError("broken")):
+    for answer in (series.model, BadValue("a", "b", "c"), simulator.PluginError("broken")):
 
         def find(name, settings, answer=answer):
             if isinstance(answer, Exception):

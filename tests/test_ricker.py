@@ -296,3 +296,40 @@ def test_bad_parameters_are_refused(theta, message):
 def test_no_generation_is_refused():
     with pytest.raises(BadValue, match="n as an integer >= 1; got 0"):
         MODEL.simulate(np.array([[40.0, 0.3, 10.0]]), np.random.default_rng(0), 0)
+
+
+# Summaries
+
+
+def test_summaries_are_what_they_are_called():
+    theta = np.array([[exp(3.8), 0.3, 10.0], [20.0, 0.5, 3.0]])
+    x = Ricker().simulate(theta, np.random.default_rng(0), 60)
+    found = Ricker.summaries(x)
+    assert found.shape == (2, 15)
+    for row, y in zip(found, x[..., 0], strict=True):
+        assert row[0] == pytest.approx(y.mean())
+        assert row[1] == pytest.approx((y == 0).mean())
+        assert row[2] == pytest.approx(np.log1p(y.var()))
+        centred = y - y.mean()
+        for lag in range(1, 6):
+            expected = (centred[lag:] * centred[:-lag]).mean() / y.var()
+            assert row[2 + lag] == pytest.approx(expected)
+        design = np.column_stack([y[:-1] ** 0.3, y[:-1] ** 0.6])
+        slopes = np.linalg.lstsq(design, y[1:] ** 0.3, rcond=None)[0]
+        np.testing.assert_allclose(row[8:10], slopes, rtol=1e-5)
+        steps = np.diff(y) / y.std()
+        np.testing.assert_allclose(row[10:], np.quantile(steps, [0.05, 0.25, 0.5, 0.75, 0.95]))
+
+
+def test_summaries_of_constant_series_are_finite():
+    found = Ricker.summaries(np.zeros((2, 9, 1)))
+    np.testing.assert_array_equal(found, np.eye(15)[[1, 1]])
+
+
+def test_summaries_refuse_what_are_no_series():
+    with pytest.raises(BadValue, match=r"counts of shape \(b, n, 1\); got \(9, 1\); pass series"):
+        Ricker.summaries(np.zeros((9, 1)))
+    with pytest.raises(BadValue, match="series of 7 counts or more; got 6; pass series"):
+        Ricker.summaries(np.zeros((1, 6, 1)))
+    with pytest.raises(BadValue, match="counts"):
+        Ricker.summaries(np.full((1, 9, 1), np.nan))
