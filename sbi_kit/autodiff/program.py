@@ -120,7 +120,7 @@ class Program:
             BadValue: As `values`.
             UnknownName: `along` is no input.
         """
-        expect_name("input", along, self.inputs)
+        expect_name("variable to differentiate by", along, self.inputs)
         values = self.values(x)
         tangents = {name: float(name == along) for name in self.inputs}
         for step in self.steps:
@@ -137,7 +137,7 @@ class Program:
             BadValue: As `values`.
             UnknownName: `of` is no output.
         """
-        expect_name("output", of, [name for name, _ in self.outputs])
+        expect_name("result to differentiate", of, [name for name, _ in self.outputs])
         values = self.values(x)
         adjoints = dict.fromkeys(values, 0.0)
         adjoints[of] = 1.0
