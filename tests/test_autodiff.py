@@ -384,6 +384,8 @@ def test_differences_are_exact_where_they_must_be():
     np.testing.assert_allclose(quadratic, [2, 4], rtol=1e-15)  # central: no third derivative
     forward = finite_differences(lambda x: x @ x, [1.0, 2.0], step=[0.5, 0.25], central=False)
     np.testing.assert_allclose(forward, [2.5, 4.25], rtol=1e-15)
+    # The step that was made, which is the nearest that floating point has.
+    assert finite_differences(lambda x: x[0], [1e6 + 0.1], step=1e-8).tolist() == [1.0]
     assert finite_differences(lambda x: np.ones((2, 4)) * x[0], [1.0]).shape == (2, 4, 1)
 
 
@@ -436,7 +438,7 @@ GRAPHS = {
 
 def drawn(program):
     """Boxes by corner coordinates, and points along the arrows."""
-    figure = plots.graph(program.nodes(), program.edges())
+    figure = plots.computation(program.nodes(), program.edges())
     (axes,) = figure.axes
     boxes = [p.get_bbox().extents for p in axes.patches if isinstance(p, FancyBboxPatch)]
     zoom = Affine2D().scale(1000)  # curves are followed to a pixel
@@ -478,7 +480,7 @@ def test_arrows_run_from_node_to_node_and_through_none(name):
 def test_crossings_that_can_be_avoided_are():
     # As they come, all three links would cross.
     nodes = dict.fromkeys(["a", "b", "c", "d", "e", "f"], "")
-    figure = plots.graph(nodes, [("a", "f"), ("b", "e"), ("c", "d")])
+    figure = plots.computation(nodes, [("a", "f"), ("b", "e"), ("c", "d")])
     boxes = [p.get_bbox() for p in figure.axes[0].patches if isinstance(p, FancyBboxPatch)]
     height = {n: (b.y0 + b.y1) / 2 for n, b in zip(nodes, boxes, strict=True)}
     assert (height["a"] < height["b"] < height["c"]) == (height["f"] < height["e"] < height["d"])
@@ -494,4 +496,4 @@ def test_crossings_that_can_be_avoided_are():
 )
 def test_what_cannot_be_drawn_is_refused(nodes, edges, message):
     with pytest.raises(BadValue, match=message):
-        plots.graph(nodes, edges)
+        plots.computation(nodes, edges)

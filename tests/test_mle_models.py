@@ -87,6 +87,11 @@ def test_a_gaussian_of_one_column_takes_plain_numbers_of_any_scale():
         assert model.log_likelihood(moved) == pytest.approx(expected, rel=1e-6)
 
 
+def test_a_variance_is_about_the_mean_where_that_must_be_rounded():
+    model = Gaussian().fit(1e15 + np.arange(11.0))
+    assert model.variance_[0] == pytest.approx(10, rel=1e-9)
+
+
 # Bernoulli
 
 

@@ -31,7 +31,7 @@ Column: TypeAlias = "ArrayLike | pd.Series[Any]"
 
 INTERCEPT = "intercept"
 _DEPENDENT = 1e-10  # part of a standardised column that is not a combination of the others
-_CONSTANT = 1e-12  # sd over mean that rounding alone may make
+_CONSTANT = 1e-15  # sd over mean that rounding alone may make
 
 
 def read_table(x: Table, names: Sequence[str] | None) -> tuple[Array, tuple[str, ...]]:

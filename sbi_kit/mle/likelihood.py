@@ -86,7 +86,8 @@ class Likelihood:
     def gradient(self, v: Array, steps: Array) -> Array:
         """Its derivatives at v (d,), shape (d,); steps (d,) are those of differences."""
         if self.autograd:
-            return self._gradients(v[None])[0]
+            gradient: Array = self._gradients(v[None])[0]
+            return gradient
         return _shortened(jacobian_of_rows, self._neighbours, v, steps)
 
     def hessian(self, v: Array, steps: Array) -> Array:
@@ -98,22 +99,26 @@ class Likelihood:
 
     def _neighbours(self, v: Array) -> Array:
         """Values that derivatives are taken from, all of which must be finite."""
-        values = self.values(v)
-        if not np.isfinite(values).all():
-            theta = self.coordinates.outward(v[np.argmin(np.isfinite(values))])
-            raise BadValue(
-                "a log_likelihood that is finite around every point it is followed through",
-                f"none at {show_point(self.coordinates.names, theta)}",
-                "keep parameters possible by a prior, or start elsewhere",
-            )
-        return values
+        return self._expect_finite(self.values(v), v)
 
     def _gradients(self, v: Array) -> Array:
         """Gradients by autograd at v (k, d), shape (k, d)."""
         theta = torch.from_numpy(self.coordinates.outward(v)).requires_grad_()
         (slopes,) = torch.autograd.grad(self.function(theta).sum(), theta)
         gradients: Array = np.einsum("ki,kij->kj", slopes.numpy(), self.coordinates.slopes(v))
-        return gradients
+        return self._expect_finite(gradients, v)
+
+    def _expect_finite(self, values: Array, v: Array) -> Array:
+        """Return values (k, ...) at v (k, d) if they are finite."""
+        bad = ~np.isfinite(values.reshape(len(v), -1)).all(axis=1)
+        if bad.any():
+            theta = self.coordinates.outward(v[np.argmax(bad)])
+            raise BadValue(
+                "a log_likelihood that is finite around every point it is followed through",
+                f"none at {show_point(self.coordinates.names, theta)}",
+                "keep parameters possible by a prior, or start elsewhere",
+            )
+        return values
 
 
 def _shortened(method: Callable[..., Array], function: Rows, v: Array, steps: Array) -> Array:

@@ -37,7 +37,7 @@ _ROW, _LANE, _GAP, _MARGIN, _HEAD = 0.62, 0.3, 0.6, 0.2, 0.45
 _FAN = 0.2  # what arrows into one node spread over
 
 
-def graph(
+def computation(
     nodes: Mapping[str, str],
     edges: Sequence[tuple[str, str]],
     *,
