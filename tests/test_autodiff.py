@@ -291,7 +291,8 @@ AB = ("a", "b")
         (lambda x: x * 2, AB, "x * 2", "used by its components; got mul of all of it in line"),
         (lambda x: x[2], AB, "x[2]", "components 0 to 1 of the vector; got [2] in line"),
         (lambda x: x[:1], AB, "x[:1]", "components 0 to 1 of the vector; got [slice("),
-        (lambda x: x[0], None, "x[0]", "one number; got its component [0] in line"),
+        (lambda x: x[0], None, "x[0]", "got [0] of a number in line"),
+        (lambda x: (2 * x[0])[1], AB, "(2 * x[0])", "got [1] of a number in line"),
     ],
 )
 def test_what_is_no_sequence_of_steps_is_refused_with_its_line(function, names, line, message):

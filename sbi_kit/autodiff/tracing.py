@@ -108,7 +108,7 @@ class _Tracer(Tracer):
         if name.endswith("_") or "out" in kwargs or name == "setitem":
             raise _Refused(*_IN_PLACE)
         if name == "getitem":
-            self._expect_component(args[1])
+            self._expect_component(*args)
         elif self._size and any(isinstance(a, Proxy) and a.node.op == "placeholder" for a in args):
             wanted = "a vector that is used by its components"
             raise _Refused(wanted, f"{name} of all of it", "write it out with x[0], x[1] and so on")
@@ -122,10 +122,10 @@ class _Tracer(Tracer):
             got = f"a {type(odd[0]).__name__} in {name}"
             raise _Refused("plain numbers beside the variables", got, "pass float(...) of it")
 
-    def _expect_component(self, index: Any) -> None:
-        if self._size is None:
-            do = "pass names, one for each component"
-            raise _Refused("a parameter that is one number", f"its component [{index}]", do)
+    def _expect_component(self, whole: Proxy, index: Any) -> None:
+        if self._size is None or whole.node.op != "placeholder":
+            do = "pass names, one for each component of the parameter"
+            raise _Refused("components of the vector alone", f"[{index}] of a number", do)
         if not isinstance(index, int) or not -self._size <= index < self._size:
             wanted = f"components 0 to {self._size - 1} of the vector"
             raise _Refused(wanted, f"[{index}]", "use single components that exist")
