@@ -157,7 +157,7 @@ class Ricker:
             BadType, BadValue: The shape is another, or an entry is no finite number.
 
         >>> Ricker.summaries(Ricker().observed[None])[0, :3].round(2)
-        array([[37.95,  0.39,  8.13]])
+        array([37.95,  0.39,  8.13])
         """
         do = "pass series of 7 counts or more as (b, n, 1)"
         counts = expect_array("counts", x, ("b", "n", 1), do=do)[..., 0]

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from sbi_kit.autodiff import finite_differences
 from sbi_kit.flow import BENDS, ConditionalFlow, Coupling, Elementwise, Steps, TriangularAffine
 
 FEATURES = 6
@@ -73,11 +74,16 @@ def test_inverse_of_a_step_undoes_it(name):
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_log_det_of_a_step_is_autograds(name):
+def test_log_det_of_a_step_is_autograds_and_that_of_finite_differences(name):
     step = perturbed(STEPS[name]())
     u, context = points_and_context(step, 5)
     for method in (step, step.inverse):
         _, log_det = method(u, context)
+        jacobian = finite_differences(
+            lambda p, method=method: method(torch.from_numpy(p)[None], context[:1])[0][0].detach(),
+            u[0],
+        )
+        assert np.linalg.slogdet(jacobian)[1] == pytest.approx(log_det[0].item(), abs=1e-6)
         exact = autograd_log_det(
             lambda i, method=method: lambda p: method(p[None], context[i : i + 1])[0][0], u
         )

@@ -86,6 +86,9 @@ def every_figure(verdict, dark):
         yield f"discrepancies {name}", plots.discrepancies(compare(*data), dark=dark)
     yield "training", plots.training(history(), dark=dark)
     held_out = rng.gamma(20, 0.05, size=200)
+    steps = {"x1": "", "x2": "", "v1": "x1 · x2", "v2": "a_long_name($x1$)", "y1": "v1"}
+    links = [("x1", "v1"), ("x2", "v1"), ("x1", "v2"), ("v1", "y1")]
+    yield "computation", plots.computation(steps, links, dark=dark)
     yield "familiarity", plots.familiarity([1.2, 30.0], held_out, [0.3, 1e-9], dark=dark)
 
 

@@ -13,6 +13,7 @@ from sbi_kit.plots.canvas import to_webp as to_webp
 from sbi_kit.plots.data import discrepancies as discrepancies
 from sbi_kit.plots.data import familiarity as familiarity
 from sbi_kit.plots.data import predictive as predictive
+from sbi_kit.plots.graph import computation as computation
 from sbi_kit.plots.posterior import pairs as pairs
 from sbi_kit.plots.posterior import training as training
 from sbi_kit.plots.verdict import averaged as averaged
