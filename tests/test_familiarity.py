@@ -281,8 +281,11 @@ def test_the_false_alarm_rate(trained, seed):
     model, posterior = trained
     usual = sk.simulate(model, 10_000, seed=100 + seed)
     p = p_of_posterior(posterior, usual.take(np.arange(10_000))[1])
+    pairs = 1 / len(p) + 1 / len(posterior.familiarity.scores)  # both are samples
     for level in (0.01, 0.05, 0.2):
-        assert (p < level).mean() == pytest.approx(level, abs=0.3 * level)
+        error = math.sqrt(level * (1 - level) * pairs)
+        assert (p < level).mean() == pytest.approx(level, abs=3 * error)
+    assert (p < 0.05).mean() == pytest.approx(0.05, abs=0.015)
 
 
 def test_neighbours_do_not_matter(trained):
