@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sbi_kit.bank import Bank as Bank
     from sbi_kit.certificate import Certificate as Certificate
     from sbi_kit.certificate import certify as certify
+    from sbi_kit.comparison import compare_methods as compare_methods
     from sbi_kit.contracts import DataGenerator as DataGenerator
     from sbi_kit.contracts import Posterior as Posterior
     from sbi_kit.data import Datasets as Datasets
@@ -71,6 +72,7 @@ _ROOMS = {
     "diagnostics.calibration": "calibrate Quantity Verdict",
     "diagnostics.predictive": "predictive_check PredictiveCheck",
     "certificate": "certify Certificate",
+    "comparison": "compare_methods",
     "reporting": "report",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}

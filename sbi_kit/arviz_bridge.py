@@ -124,9 +124,7 @@ def inference_data(
         if values is not None:
             used = np.arange(values.shape[1]) if predictive_draws is None else predictive_draws
             groups[name] = _replicated(name, layout, observed, values, used)
-    for group in groups.values():
-        for name in set(units or ()) & set(group.data_vars):
-            group[name].attrs["units"] = (units or {})[str(name)]
+    _mark_units(groups, units)
     return _hand_over(_tree(groups, {"sampling": _ONE_CHAIN, **(attributes or {})}))
 
 
@@ -181,6 +179,54 @@ def calibration_data(
     }
     marks = {"sampling": _HELD_OUT, "posterior_draws": str(draws), **(attributes or {})}
     return _hand_over(_tree(groups, marks))
+
+
+def comparison_data(
+    *,
+    names: Sequence[str],
+    draws: Mapping[str, Array],
+    prior: Array,
+    layout: AnyLayout,
+    observed: Datasets,
+    units: Mapping[str, str] | None = None,
+    attributes: Mapping[str, str] | None = None,
+) -> InferenceData:
+    """Gather what several methods say of one dataset for ArviZ.
+
+    Args:
+        names: The d parameters.
+        draws: The draws of each method by its name, all of one shape (s, d).
+        prior: Draws of the prior, shape (p, d).
+        layout: What one dataset looks like.
+        observed: The one observed dataset.
+        units: Units of variables by name, which become their attribute `units`.
+        attributes: What every group should be marked with, such as the seed.
+
+    Returns:
+        `arviz.InferenceData` (0.x) or `xarray.DataTree` (1.x) with the groups posterior, whose
+        variables have the dims (chain, draw, method), prior and observed_data.
+
+    Raises:
+        BadValue: A shape does not fit the others, or a name is that of a dim or holds a slash.
+    """
+    _expect_names(names)
+    if "method" in names:
+        raise BadValue("names other than 'method'", "'method'", "rename the parameter")
+    d, first = len(names), len(next(iter(draws.values())))
+    each = [
+        expect_array(f"draws of {method}", one, (first, d), do=_FIT)
+        for method, one in draws.items()
+    ]
+    prior = expect_array("prior", prior, ("draws", d), do=_FIT)
+    by_name = np.stack(each, axis=1).transpose(2, 0, 1)[:, None]  # (d, chain, s, methods)
+    posterior = _dataset(dict(zip(names, by_name, strict=True)), ("chain", "draw", "method"))
+    groups = {
+        "posterior": posterior.assign_coords(method=list(draws)),
+        "prior": _sampled(names, prior[None], np.arange(len(prior)), ()),
+        "observed_data": _observed(layout, observed),
+    }
+    _mark_units(groups, units)
+    return _hand_over(_tree(groups, {"sampling": _ONE_CHAIN, **(attributes or {})}))
 
 
 def summary_table(
@@ -264,6 +310,13 @@ def _tree(groups: Mapping[str, "xr.Dataset"], marks: Mapping[str, str]) -> "xr.D
 
     made = {"inference_library": "sbi_kit", "inference_library_version": _version()} | dict(marks)
     return xr.DataTree.from_dict({k: group.assign_attrs(made) for k, group in groups.items()})
+
+
+def _mark_units(groups: Mapping[str, "xr.Dataset"], units: Mapping[str, str] | None) -> None:
+    """Note the unit of every variable that has one."""
+    for group in groups.values():
+        for name in set(units or ()) & set(group.data_vars):
+            group[name].attrs["units"] = (units or {})[str(name)]
 
 
 def _hand_over(tree: "xr.DataTree") -> InferenceData:
