@@ -33,7 +33,7 @@ _OVERHEAD = 2**20  # bytes of a file beside its arrays
 _DIMS = ("chain", "draw", "dataset", "observation")
 _FIT, _CHECK = "pass arrays of one inference", "pass arrays of one check"
 _CELLS = "x"  # the one variable of a `Matrix`
-_ONE_CHAIN = "independent draws of an amortized posterior: one chain; R-hat and ESS say nothing"
+_ONE_CHAIN = "independent draws: one chain; R-hat and ESS say nothing"
 _HELD_OUT = "each draw is a held-out simulation: parameters of the prior, data, their posterior"
 
 
@@ -204,14 +204,14 @@ def comparison_data(
 
     Returns:
         `arviz.InferenceData` (0.x) or `xarray.DataTree` (1.x) with the groups posterior, whose
-        variables have the dims (chain, draw, method), prior and observed_data.
+        variables have the dims (chain, draw, approach), prior and observed_data.
 
     Raises:
         BadValue: A shape does not fit the others, or a name is that of a dim or holds a slash.
     """
     _expect_names(names)
-    if "method" in names:
-        raise BadValue("names other than 'method'", "'method'", "rename the parameter")
+    if "approach" in names:
+        raise BadValue("names other than 'approach'", "'approach'", "rename the parameter")
     d, first = len(names), len(next(iter(draws.values())))
     each = [
         expect_array(f"draws of {method}", one, (first, d), do=_FIT)
@@ -219,9 +219,9 @@ def comparison_data(
     ]
     prior = expect_array("prior", prior, ("draws", d), do=_FIT)
     by_name = np.stack(each, axis=1).transpose(2, 0, 1)[:, None]  # (d, chain, s, methods)
-    posterior = _dataset(dict(zip(names, by_name, strict=True)), ("chain", "draw", "method"))
+    posterior = _dataset(dict(zip(names, by_name, strict=True)), ("chain", "draw", "approach"))
     groups = {
-        "posterior": posterior.assign_coords(method=list(draws)),
+        "posterior": posterior.assign_coords(approach=list(draws)),
         "prior": _sampled(names, prior[None], np.arange(len(prior)), ()),
         "observed_data": _observed(layout, observed),
     }

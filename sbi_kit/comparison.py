@@ -49,7 +49,7 @@ def compare_methods(
         context: What is known of the dataset besides, as for `NeuralPosterior.sample`.
 
     Returns:
-        ArviZ data whose posterior has a dim `method`, with coordinates "amortized", "ABC" and,
+        ArviZ data whose posterior has a dim `approach`, with coordinates "amortized", "ABC" and,
         where the simulator has a `log_likelihood`, "maximum likelihood"; `arviz.plot_forest` shows
         them one below the other. Attributes say how many simulations ABC's answer rests on, and
         the value of the likelihood at its maximum.

@@ -49,9 +49,9 @@ def idata(posterior, bank):
 
 def test_each_method_says_what_it_says_alone(idata, posterior, bank):
     theta = idata["posterior"]["theta"]
-    assert theta.dims == ("chain", "draw", "method")
+    assert theta.dims == ("chain", "draw", "approach")
     assert theta.attrs["units"] == "kg"
-    methods = theta["method"].values.tolist()
+    methods = theta["approach"].values.tolist()
     assert methods == ["amortized", "ABC", "maximum likelihood", "again"]
     amortized, abc, likelihood, again = theta.values[0].T
     np.testing.assert_array_equal(amortized, posterior.sample(X, draws=2_000, seed=3)[0, :, 0])
@@ -95,7 +95,7 @@ def test_without_a_likelihood_two_are_compared(bank):
     bank = sk.simulate(bare, 1_000, seed=1)
     posterior = sk.fit(bank, seed=2, steps=5, width=8, hidden=8, members=1)
     found = sk.compare_methods(posterior, bank, X, draws=20, seed=3)
-    assert found["posterior"]["method"].values.tolist() == ["amortized", "ABC"]
+    assert found["posterior"]["approach"].values.tolist() == ["amortized", "ABC"]
 
 
 def test_what_is_not_to_be_compared_is_refused(posterior, bank):
