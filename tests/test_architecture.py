@@ -21,7 +21,7 @@ FLOORS = {
         "summary.two_way summary.moments summary.soft summary.set_transformer "
         "summary.windows summary.cells summary.recurrent summary.convolution "
         "summary.standardize spline spline_kernels flow network mixture encoder batches "
-        "familiarity train checkpoint posterior_file certificate importance inference"
+        "familiarity rows train checkpoint posterior_file certificate importance inference"
     ),
     METHODS: "neural learning fitting online",
     JUDGES: (
