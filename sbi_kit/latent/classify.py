@@ -87,7 +87,8 @@ class PPCAClassifier:
 
     def predict(self, x: ArrayLike) -> NDArray[Any]:
         """The most probable class of each row of x (rows, columns), shape (rows,)."""
-        found: NDArray[Any] = self.classes_[self.log_joint(x).argmax(axis=1)]
+        best = self.log_joint(x).argmax(axis=1)
+        found: NDArray[Any] = self.classes_[best]
         return found
 
 
