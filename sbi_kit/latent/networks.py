@@ -21,7 +21,7 @@ from sbi_kit.train import Recipe, State, train
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
 _REPEATS = 8  # times that validation rows are seen, each time with other noise
-_DRIFT = 1e-6  # smallest share that a Bernoulli decoder starts from
+_RAREST = 1e-3  # smallest share that a Bernoulli decoder starts from
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def start_at_shares(decoder: nn.Sequential, x: Array) -> None:
     last = decoder[-1]
     assert isinstance(last, nn.Linear)
     with torch.no_grad():
-        last.bias.copy_(torch.logit(as_tensor(x.mean(axis=0).clip(_DRIFT, 1 - _DRIFT))))
+        last.bias.copy_(torch.logit(as_tensor(x.mean(axis=0).clip(_RAREST, 1 - _RAREST))))
 
 
 def frozen_encoder(encoder: nn.Sequential, scale: Scale, components: int) -> nn.Sequential:
