@@ -228,10 +228,10 @@ def test_bernoulli_learns():
 @pytest.mark.parametrize(
     "model",
     [
-        Autoencoder(components=2, hidden=(8,), steps=100),
-        Autoencoder(components=2, hidden=(8,), steps=100, noise=0.5, activation="tanh"),
-        VAE(components=2, hidden=(8,), steps=100, activation="relu"),
-        VAE(components=3, hidden=(), steps=100),
+        Autoencoder(components=2, hidden=(8,), steps=50),
+        Autoencoder(components=2, hidden=(8,), steps=50, noise=0.5, activation="tanh"),
+        VAE(components=2, hidden=(8,), steps=50, activation="relu"),
+        VAE(components=3, hidden=(), steps=50),
     ],
 )
 def test_they_keep_the_contract_and_lend_their_encoder(model):
@@ -254,8 +254,8 @@ def test_they_keep_the_contract_and_lend_their_encoder(model):
 @pytest.mark.parametrize(
     "model",
     [
-        Autoencoder(components=2, loss="cross_entropy", hidden=(8,), steps=100),
-        VAE(components=2, likelihood="bernoulli", hidden=(8,), steps=100),
+        Autoencoder(components=2, loss="cross_entropy", hidden=(8,), steps=50),
+        VAE(components=2, likelihood="bernoulli", hidden=(8,), steps=50),
     ],
 )
 def test_they_keep_the_contract_with_shares(model):

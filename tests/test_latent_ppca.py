@@ -206,6 +206,17 @@ def test_em_with_and_without_missing_entries_is_one():
     np.testing.assert_allclose(one.mean, two.mean, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:Convergence within")
+def test_each_iteration_is_the_same_with_no_entry_missing():
+    start = rough(IRIS, 3)
+    start = Factors(IRIS.mean(axis=0), start.weights, start.noise)
+    for iterations in (1, 2, 3):
+        one, _ = em_complete(IRIS, start, iterations=iterations, tolerance=0.0)
+        two, _ = em_missing(IRIS, start, iterations=iterations, tolerance=0.0)
+        assert one.noise == pytest.approx(two.noise, rel=1e-10)
+        np.testing.assert_allclose(one.weights, two.weights, atol=1e-10)
+
+
 def test_each_log_likelihood_is_that_of_the_factors_it_belongs_to():
     for rows in (DIGITS, holes(DIGITS, 0.1)[0]):
         with pytest.warns(UserWarning, match="Convergence within 2 iterations expected; got"):
@@ -366,6 +377,10 @@ EMPTY_ROW, EMPTY_COLUMN = IRIS.copy(), IRIS.copy()
 EMPTY_ROW[7] = EMPTY_COLUMN[:, 2] = np.nan
 FLAWED = IRIS.copy()
 FLAWED[3, 1] = np.nan
+HIDDEN = np.zeros(IRIS.shape, dtype=bool)
+HIDDEN[load_iris().target == 1, 3] = True
+FEW = np.random.default_rng(0).normal(size=(9, 3))
+FEW[1:, 0] = np.nan
 LOW = np.random.default_rng(0).normal(size=(50, 2)) @ np.ones((2, 4))
 
 
@@ -402,6 +417,16 @@ def classifier(y, x=IRIS, components=2):
         (lambda: classifier([*np.ones(149), np.nan]), BadValue, "got nan in row 149"),
         (lambda: classifier([None] * 150), BadType, "numbers or text; got an array of object"),
         (lambda: classifier([*["a"] * 147, *["b"] * 3]), BadValue, "got rank 2 in class 'b'"),
+        (
+            lambda: classifier(load_iris().target == 1, np.where(HIDDEN, np.nan, IRIS)),
+            BadValue,
+            "every column of x; got none in column '3' in class True",
+        ),
+        (
+            lambda: compare_components(FEW, [1], folds=3, seed=0),
+            BadValue,
+            "every column of x; got none in column '0'",
+        ),
         (lambda: PPCAClassifier(components=2).predict(IRIS), BadValue, "a fitted PPCAClassifier"),
     ],
 )

@@ -6,7 +6,6 @@ Between linear and quadratic discriminant analysis: every class has a covariance
 few numbers, so that it can be learned from few rows. Missing values are integrated out.
 """
 
-import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -15,8 +14,15 @@ from scipy.special import logsumexp
 
 from sbi_kit.checks import BadType, BadValue, show_shape
 from sbi_kit.contracts import Array
-from sbi_kit.latent.ppca import PPCA
-from sbi_kit.latent.table import expect_components, expect_fitted, expect_training
+from sbi_kit.latent.factors import log_probs
+from sbi_kit.latent.ppca import fit_factors
+from sbi_kit.latent.table import (
+    expect_components,
+    expect_fitted,
+    expect_rows,
+    expect_seen,
+    expect_training,
+)
 
 
 class PPCAClassifier:
@@ -29,7 +35,7 @@ class PPCAClassifier:
     Attributes:
         classes_: The labels, ascending, shape (classes,).
         log_priors_: Log shares of the classes among the training rows, shape (classes,).
-        models_: The PPCA of each class.
+        factors_: Mean, weights and noise of each class.
 
     >>> x = np.random.default_rng(0).normal(size=(200, 3)) + np.repeat([[0.0], [5]], 100, axis=0)
     >>> model = PPCAClassifier(components=1).fit(x, np.repeat(["low", "high"], 100))
@@ -57,26 +63,25 @@ class PPCAClassifier:
         classes, members = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
             raise BadValue("labels y of two classes at least", repr(classes[0].item()), "add rows")
-        models = []
+        fitted = []
         for index, name in enumerate(classes):
             rows = array[members == index]
             try:
-                with warnings.catch_warnings():
-                    # A column may well be constant in one class.
-                    warnings.filterwarnings("ignore", "Columns that vary", UserWarning)
-                    models.append(PPCA(components=components, seed=self.seed).fit(rows))
+                expect_seen(rows)
+                fitted.append(fit_factors(rows, components, seed=self.seed)[0])
             except BadValue as error:
                 expected, got, do = error.args
                 raise BadValue(expected, f"{got} in class {name.item()!r}", do) from None
         self.classes_: NDArray[Any] = classes
-        self.models_ = tuple(models)
+        self.factors_ = tuple(fitted)
         self.log_priors_: Array = np.log(np.bincount(members) / len(members))
         return self
 
     def log_joint(self, x: ArrayLike) -> Array:
         """log π_k + log p(x | k) of rows x (rows, columns), shape (rows, classes)."""
         expect_fitted(self)
-        joint: Array = np.stack([model.log_prob(x) for model in self.models_], axis=1)
+        rows = expect_rows(x, columns=len(self.factors_[0].mean), missing=True)
+        joint: Array = np.stack([log_probs(factors, rows) for factors in self.factors_], axis=1)
         return joint + self.log_priors_
 
     def predict_proba(self, x: ArrayLike) -> Array:

@@ -80,6 +80,11 @@ def beliefs(factors: Factors, x: Array) -> Iterator[tuple[slice, Beliefs]]:
         yield rows, _beliefs(factors, x[rows])
 
 
+def log_probs(factors: Factors, x: Array) -> Array:
+    """Log density of what is observed of each row of x (rows, columns), shape (rows,)."""
+    return np.concatenate([found.log_probs for _, found in beliefs(factors, x)])
+
+
 def _beliefs(factors: Factors, x: Array) -> Beliefs:
     weights, noise = factors.weights, factors.noise
     columns, components = weights.shape

@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike
 
 from sbi_kit.checks import BadValue, expect_integer
 from sbi_kit.contracts import Array
-from sbi_kit.latent.factors import beliefs, closed_form
-from sbi_kit.latent.ppca import PPCA
+from sbi_kit.latent.factors import closed_form, log_probs
+from sbi_kit.latent.ppca import fit_factors
 from sbi_kit.latent.spectrum import spectrum
-from sbi_kit.latent.table import expect_components, expect_training
+from sbi_kit.latent.table import expect_components, expect_seen, expect_training
 from sbi_kit.seeds import numpy_stream
 
 
@@ -27,8 +27,6 @@ class Order:
         components: The numbers that were tried.
         scores: Mean log density of a held-out row for each, in nats.
         errors: Standard errors over rows of the difference from the best.
-        best: The number with the highest score.
-        smallest: The smallest number whose score is within one error of the best.
     """
 
     components: tuple[int, ...]
@@ -57,7 +55,7 @@ def compare_components(
             singular value decomposition per fold serves all numbers.
         components: The numbers to try.
         folds: Parts of the rows; each is held out once.
-        seed: Seed of the parts.
+        seed: Seed of the parts, and of EM's first weights.
 
     Raises:
         BadType, BadValue: x is no such table, a number of components or folds is out of its range,
@@ -76,23 +74,21 @@ def compare_components(
         raise BadValue("numbers of components to compare", "none", "pass some")
     folds = expect_integer("folds", folds, low=2, high=len(array))
     parts = np.array_split(numpy_stream(seed, "folds").permutation(len(array)), folds)
-    log_probs = np.empty((len(numbers), len(array)))
+    each = np.empty((len(numbers), len(array)))
     for part in parts:
         training = np.delete(array, part, axis=0)
-        log_probs[:, part] = _log_probs(training, array[part], numbers)
-    scores = log_probs.mean(axis=1)
-    lost = log_probs[scores.argmax()] - log_probs
+        each[:, part] = _score(training, array[part], numbers, seed)
+    scores = each.mean(axis=1)
+    lost = each[scores.argmax()] - each
     return Order(numbers, scores, lost.std(axis=1) / np.sqrt(len(array)))
 
 
-def _log_probs(training: Array, held_out: Array, numbers: Sequence[int]) -> Array:
+def _score(training: Array, held_out: Array, numbers: Sequence[int], seed: int) -> Array:
     """Log densities of held-out rows for each number of components, shape (numbers, rows)."""
     if np.isnan(training).any():
-        return np.stack([PPCA(components=m).fit(training).log_prob(held_out) for m in numbers])
-    found = spectrum(training)
-    return np.stack(
-        [
-            np.concatenate([p.log_probs for _, p in beliefs(closed_form(found, m), held_out)])
-            for m in numbers
-        ]
-    )
+        expect_seen(training)
+        fitted = [fit_factors(training, m, seed=seed)[0] for m in numbers]
+    else:
+        found = spectrum(training)
+        fitted = [closed_form(found, m) for m in numbers]
+    return np.stack([log_probs(factors, held_out) for factors in fitted])

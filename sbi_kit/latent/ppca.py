@@ -3,7 +3,7 @@
 A row is x = W z + μ + σ ε with a code z ~ N(0, I) of few components and noise ε ~ N(0, I), so that
 p(x) = N(μ, WWᵀ + σ² I): a full covariance described by few numbers, with a density to compare
 models by, a posterior of the code, and an answer to what a missing entry may have been.
-`ClassPPCA`, `rate_components` and `PCA`, its limit σ → 0, stand beside it.
+`PPCAClassifier`, `compare_components` and `PCA`, its limit σ → 0, stand beside it.
 """
 
 from typing import Self
@@ -14,7 +14,7 @@ from torch import nn
 
 from sbi_kit.checks import expect_integer, expect_name, expect_number
 from sbi_kit.contracts import Array
-from sbi_kit.latent.factors import Factors, beliefs, closed_form
+from sbi_kit.latent.factors import Factors, beliefs, closed_form, log_probs
 from sbi_kit.latent.linear import linear_encoder
 from sbi_kit.latent.ppca_em import em_complete, em_missing, first_factors
 from sbi_kit.latent.spectrum import spectrum
@@ -28,6 +28,7 @@ from sbi_kit.latent.table import (
 from sbi_kit.seeds import numpy_stream
 
 SOLVERS = ("auto", "closed_form", "em")
+_ITERATIONS, _TOLERANCE = 1_000, 1e-6
 
 
 class PPCA:
@@ -60,8 +61,8 @@ class PPCA:
         *,
         components: int,
         solver: str = "auto",
-        iterations: int = 1_000,
-        tolerance: float = 1e-6,
+        iterations: int = _ITERATIONS,
+        tolerance: float = _TOLERANCE,
         seed: int = 0,
     ) -> None:
         self.components = components
@@ -86,22 +87,21 @@ class PPCA:
         components = expect_components(self.components, array.shape[1])
         iterations = expect_integer("iterations", self.iterations, low=1)
         tolerance = expect_number("tolerance", self.tolerance, low=0)
-        complete = not np.isnan(array).any()
-        if complete and solver != "em":
-            factors = closed_form(spectrum(array), components)
-            history = np.array([_log_probs(factors, array).sum()])
-        else:
-            start = first_factors(array, components, numpy_stream(self.seed, "ppca"))
-            em = em_complete if complete else em_missing
-            factors, history = em(array, start, iterations=iterations, tolerance=tolerance)
-        factors = factors.turned()
+        factors, history = fit_factors(
+            array,
+            components,
+            solver=solver,
+            iterations=iterations,
+            tolerance=tolerance,
+            seed=self.seed,
+        )
         self.mean_, self.weights_, self.noise_ = factors.mean, factors.weights, factors.noise
         self.log_likelihoods_: Array = history
         return self
 
     def log_prob(self, x: ArrayLike) -> Array:
         """Log density of what is observed of each row of x (rows, columns), shape (rows,)."""
-        return _log_probs(self._factors(), self._rows(x))
+        return log_probs(self._factors(), self._rows(x))
 
     def score(self, x: ArrayLike) -> float:
         """Mean log density of the rows of x, in nats."""
@@ -169,5 +169,22 @@ class PPCA:
         return expect_rows(x, columns=len(self.mean_), missing=True)
 
 
-def _log_probs(factors: Factors, x: Array) -> Array:
-    return np.concatenate([found.log_probs for _, found in beliefs(factors, x)])
+def fit_factors(
+    x: Array,
+    components: int,
+    *,
+    solver: str = "auto",
+    iterations: int = _ITERATIONS,
+    tolerance: float = _TOLERANCE,
+    seed: int,
+) -> tuple[Factors, Array]:
+    """What `PPCA.fit` learns from checked rows x (rows, columns), and its log-likelihoods."""
+    complete = not np.isnan(x).any()
+    if complete and solver != "em":
+        factors = closed_form(spectrum(x), components)
+        history = np.array([log_probs(factors, x).sum()])
+    else:
+        start = first_factors(x, components, numpy_stream(seed, "ppca"))
+        em = em_complete if complete else em_missing
+        factors, history = em(x, start, iterations=iterations, tolerance=tolerance)
+    return factors.turned(), history

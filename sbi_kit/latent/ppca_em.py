@@ -199,4 +199,4 @@ def _warn_unfinished(history: list[float], tolerance: float, rows: int) -> None:
             f"Convergence within {len(history)} iterations expected; got a log-likelihood that "
             f"still rose by {gain:.1g} nats per row; allow more iterations."
         )
-        warnings.warn(message, UserWarning, stacklevel=4)
+        warnings.warn(message, UserWarning, stacklevel=5)

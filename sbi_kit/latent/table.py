@@ -4,6 +4,7 @@ A pandas frame gives its own names to the messages; columns of an array are call
 """
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -50,10 +51,7 @@ def expect_training(x: ArrayLike, *, missing: bool = False) -> Array:
     if len(array) < 2:
         raise BadValue("x of two rows at least", "1", "pass more")
     names = _names(x, array)
-    unseen = np.flatnonzero(np.isnan(array).all(axis=0))
-    if len(unseen):
-        got = f"none in column {names[unseen[0]]!r}"
-        raise BadValue("a value in every column of x", got, "leave it out")
+    expect_seen(array, names)
     constant = np.flatnonzero(np.nanmin(array, axis=0) == np.nanmax(array, axis=0))
     if len(constant) == len(names):
         raise BadValue("x with columns that vary", "constant ones alone", "pass others")
@@ -62,6 +60,19 @@ def expect_training(x: ArrayLike, *, missing: bool = False) -> Array:
         message = f"Columns that vary expected; got constant {listed}, which tell nothing of rows."
         warnings.warn(message, UserWarning, stacklevel=3)
     return array
+
+
+def expect_seen(array: Array, names: Sequence[str] | None = None) -> None:
+    """Refuse rows (rows, columns) that lack all values of a column.
+
+    Raises:
+        BadValue: They do; the message names the column, by its number if there are no names.
+    """
+    unseen = np.flatnonzero(np.isnan(array).all(axis=0))
+    if len(unseen):
+        place = int(unseen[0])
+        got = f"none in column {names[place] if names else str(place)!r}"
+        raise BadValue("a value in every column of x", got, "leave it out")
 
 
 def expect_unit_range(x: ArrayLike, array: Array) -> Array:
