@@ -180,6 +180,15 @@ def test_a_linear_one_reaches_ppca():
     np.testing.assert_allclose(turn @ turn.T, np.eye(2), atol=0.1)
 
 
+def test_blocks_of_rows_make_no_difference(monkeypatch):
+    x = plane(rows=50)
+    model = VAE(components=2, hidden=(8,), steps=5).fit(x)
+    whole = model.elbo(x), model.log_prob_bound(x, draws=16)
+    monkeypatch.setattr("sbi_kit.latent.vae._TOGETHER", 7 * 16 * 5)
+    np.testing.assert_allclose(model.elbo(x), whole[0], rtol=1e-4)
+    np.testing.assert_allclose(model.log_prob_bound(x, draws=16), whole[1], rtol=1e-4)
+
+
 def test_figures_of_a_row_are_its_own_and_repeat():
     x = plane(rows=100)
     model = VAE(components=2, hidden=(8,), steps=50).fit(x)

@@ -121,9 +121,11 @@ class Autoencoder:
         networks = nn.ModuleDict({"encoder": encoder, "decoder": decoder})
 
         def losses(rows: Tensor, normal: Tensor) -> Tensor:
-            return self._losses(decoder(encoder(rows + noise * normal)), rows, scale)
+            shown = rows + noise * normal if noise else rows
+            return self._losses(decoder(encoder(shown)), rows, scale)
 
-        state = self._training().run(networks, losses, scale.inwards(array), array.shape[1])
+        width = array.shape[1] if noise else 0
+        state = self._training().run(networks, losses, scale.inwards(array), width)
         self.networks_, self.scale_, self.history_ = networks, scale, state.evaluations
         codes = self._encode(array)
         self.code_mean_: Array = codes.mean(axis=0)
@@ -182,8 +184,8 @@ class Autoencoder:
         """Loss of each of some scaled rows, shape (b,), the mean over columns."""
         if self.loss == "squared":
             return (out - rows).square().mean(dim=1)
-        target = rows * scale.size + as_tensor(scale.centre)
-        return binary_cross_entropy_with_logits(out, target, reduction="none").mean(dim=1)
+        losses = binary_cross_entropy_with_logits(out, scale.shares(rows), reduction="none")
+        return losses.mean(dim=1)
 
     def _encode(self, rows: Array) -> Array:
         with torch.inference_mode():

@@ -41,6 +41,10 @@ class Scale:
         """Rows as the networks see them, float32 (rows, columns)."""
         return as_tensor((x - self.centre) / self.size)
 
+    def shares(self, y: Tensor) -> Tensor:
+        """Scaled rows of columns in [0, 1], back in their units and free of rounding errors."""
+        return (y * self.size + as_tensor(self.centre)).clamp(0, 1)
+
     def outwards(self, y: Tensor) -> Array:
         """The inverse of `inwards`."""
         return as_array(y) * self.size + self.centre
@@ -65,7 +69,7 @@ class Training:
             module: What to train.
             loss: Maps a batch, rows (b, columns) and standard normal noise (b, noise), to (b,).
             x: All rows; a random share is for validation.
-            noise: Width of the noise.
+            noise: Width of the noise; without any, it is zero.
 
         Raises:
             BadType, BadValue: A setting is out of its range.
@@ -94,7 +98,7 @@ class _Noisy:
         return x, self._noise(len(x), "noise", step)
 
     def validation(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for repeat in range(_REPEATS):
+        for repeat in range(_REPEATS if self._width else 1):
             for place, (x,) in enumerate(self._rows.validation()):
                 yield x, self._noise(len(x), "validation noise", repeat, place)
 

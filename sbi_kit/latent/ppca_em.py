@@ -35,9 +35,9 @@ _LOG_TWO_PI = math.log(2 * math.pi)
 def first_factors(x: Array, components: int, rng: np.random.Generator) -> Factors:
     """Rough factors of rows x (rows, columns), by a few steps of subspace iteration.
 
-    Missing values, NaN, stand for the mean of their column.
-    Some random directions more than components, and the best factors within what they span after
-    each has been multiplied by S some times (Halko, Martinsson & Tropp 2011, arXiv:0909.4061).
+    Random directions, some more than components, are multiplied by S a few times; the factors are
+    the best ones within what these span (Halko, Martinsson & Tropp 2011, arXiv:0909.4061). NaN, a
+    missing value, stands for the mean of its column.
 
     Raises:
         BadValue: The rows have no more than `components` dimensions.

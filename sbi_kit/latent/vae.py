@@ -50,7 +50,7 @@ from sbi_kit.latent.table import (
 from sbi_kit.seeds import numpy_stream, torch_seed
 
 LIKELIHOODS = ("gaussian", "bernoulli")
-_TOGETHER = 2**16  # decoded rows at a time
+_TOGETHER = 2**22  # decoded numbers at a time
 _LOG_TWO_PI = math.log(2 * math.pi)
 
 
@@ -223,7 +223,7 @@ class VAE:
         """Of some rows at a time: m (b, k), log s (b, k), log p(x | z) (b, draws)."""
         networks, rows = self._fitted(), self._rows(x)
         unit = 0.0 if networks.bernoulli else rows.shape[1] * math.log(self.scale_.size)
-        size = max(1, _TOGETHER // len(normal))
+        size = max(1, _TOGETHER // (len(normal) * rows.shape[1]))
         for start in range(0, len(rows), size):
             part = self.scale_.inwards(rows[start : start + size])
             with torch.inference_mode():
@@ -276,9 +276,8 @@ class _Networks(nn.Module):
         """log p(x | z) of scaled rows x (..., columns), shape (...)."""
         out = self.decoder(z)
         if self.bernoulli:
-            target = (x * self.scale.size + as_tensor(self.scale.centre)).clamp(0, 1)
-            losses = binary_cross_entropy_with_logits(out, target.expand_as(out), reduction="none")
-            terms = -losses
+            target = self.scale.shares(x).expand_as(out)
+            terms = -binary_cross_entropy_with_logits(out, target, reduction="none")
         else:
             residuals = (x - out) * (-self.log_noise).exp()
             terms = -(residuals.square() + 2 * self.log_noise + _LOG_TWO_PI) / 2
