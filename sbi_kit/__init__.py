@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sbi_kit.certificate import certify as certify
     from sbi_kit.comparison import compare_methods as compare_methods
     from sbi_kit.contracts import DataGenerator as DataGenerator
+    from sbi_kit.contracts import Latent as Latent
     from sbi_kit.contracts import Posterior as Posterior
     from sbi_kit.data import Datasets as Datasets
     from sbi_kit.data import Exchangeable as Exchangeable
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from sbi_kit.simulation import simulate as simulate
     from sbi_kit.simulator import Simulator as Simulator
     from sbi_kit.testing import check_generator as check_generator
+    from sbi_kit.testing import check_latent as check_latent
     from sbi_kit.testing import check_simulator as check_simulator
 
 _ROOMS = {
@@ -60,7 +62,7 @@ _ROOMS = {
     "data": "Vector Exchangeable Series Matrix Datasets",
     "simulator": "Simulator",
     "registry": "simulator_names load_simulator load_generator",
-    "testing": "check_simulator check_generator",
+    "testing": "check_simulator check_generator check_latent",
     "simulation": "simulate SimulationError",
     "bank": "Bank",
     "fitting": "fit",
@@ -68,7 +70,7 @@ _ROOMS = {
     "neural": "NeuralPosterior",
     "rejection": "fit_abc RejectionABC Accepted",
     "loading": "load",
-    "contracts": "Posterior DataGenerator",
+    "contracts": "Posterior Latent DataGenerator",
     "diagnostics.calibration": "calibrate Quantity Verdict",
     "diagnostics.predictive": "predictive_check PredictiveCheck",
     "certificate": "certify Certificate",

@@ -5,10 +5,10 @@ Letters in shapes are the same everywhere: b datasets, n observations in a datas
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,3 +129,34 @@ class Posterior(Protocol):
 
     def log_prob(self, theta: Array, x: Any) -> Array:
         """Log density: theta (b, d) to (b,), or (b, draws, d) to (b, draws)."""
+
+
+@runtime_checkable
+class Latent(Protocol):
+    """A model of rows of columns as made from codes of few components.
+
+    Settings are constructor arguments kept under their own names, `seed` among them where fitting
+    draws random numbers. Nothing but `fit` changes the model.
+    """
+
+    @property
+    def components(self) -> int:
+        """Size of a code."""
+
+    def fit(self, x: ArrayLike) -> Self:
+        """Learn from rows x (rows, columns), forgetting what was learned before; returns itself."""
+
+    def encode(self, x: ArrayLike) -> Array:
+        """Codes of rows x (rows, columns), shape (rows, components)."""
+
+    def decode(self, z: ArrayLike) -> Array:
+        """Rows of codes z (rows, components), shape (rows, columns)."""
+
+    def score(self, x: ArrayLike) -> float:
+        """How well it describes rows x: a mean over them, higher is better.
+
+        It is of log densities or lower bounds of these, or minus what reconstruction costs.
+        """
+
+    def sample(self, rows: int, *, seed: int) -> Array:
+        """Draw rows of the model, shape (rows, columns)."""

@@ -21,14 +21,17 @@ FLOORS = {
         "summary.two_way summary.moments summary.soft summary.set_transformer "
         "summary.windows summary.cells summary.recurrent summary.convolution "
         "summary.standardize spline spline_kernels flow network mixture encoder batches "
-        "familiarity train checkpoint posterior_file certificate importance inference "
+        "familiarity rows train checkpoint posterior_file certificate importance inference "
         "observing"
     ),
     METHODS: (
         "neural learning fitting online rejection loading "
         "mle mle.estimate mle.columns mle.gaussian mle.bernoulli mle.linear mle.logistic "
         "mle.likelihood mle.maximise "
-        "autodiff autodiff.elementary autodiff.program autodiff.tracing autodiff.tables"
+        "autodiff autodiff.elementary autodiff.program autodiff.tracing autodiff.tables "
+        "latent latent.table latent.spectrum latent.linear latent.pca latent.factors "
+        "latent.ppca_em latent.ppca latent.order latent.classify latent.networks "
+        "latent.autoencoder latent.vae"
     ),
     JUDGES: (
         "diagnostics diagnostics.bands diagnostics.ranks diagnostics.uniformity "
@@ -36,8 +39,8 @@ FLOORS = {
         "diagnostics.verdict diagnostics.calibration "
         "diagnostics.predictive diagnostics.distances diagnostics.local diagnostics.histogram "
         "testing "
-        "testing.forms testing.generators testing.priors testing.randomness testing.simulators "
-        "testing.streams plots plots.canvas plots.verdict plots.posterior plots.data "
+        "testing.forms testing.generators testing.latents testing.priors testing.randomness "
+        "testing.simulators testing.streams plots plots.canvas plots.verdict plots.posterior plots.data "
         "plots.graph"
     ),
     SURFACE: (
