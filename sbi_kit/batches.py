@@ -26,7 +26,7 @@ from sbi_kit.contracts import Array, IntArray
 from sbi_kit.data import Exchangeable, Matrix
 from sbi_kit.encoder import to_tensor
 from sbi_kit.seeds import numpy_stream
-from sbi_kit.summary.standardize import Standardizer
+from sbi_kit.summary.encoded import AnyStandardizer
 
 _SORTED = 16  # batches among which rows are sorted by n
 _WHOLE = 0.25  # share of batches that see whole datasets
@@ -67,7 +67,7 @@ class BankBatches:
         validation: IntArray,
         *,
         summary: str,
-        standardizer: Standardizer,
+        standardizer: AnyStandardizer,
         batch_size: int,
         seed: int,
         window: int = _WINDOW,
@@ -207,7 +207,7 @@ def observations(bank: Bank, rows: IntArray, summary: str) -> Array:
     return values
 
 
-def standardise(values: Array, standardizer: Standardizer, out: NDArray[np.float32]) -> None:
+def standardise(values: Array, standardizer: AnyStandardizer, out: NDArray[np.float32]) -> None:
     """Write features of values (m, k) into the first m rows of `out`, with little memory."""
     for start in range(0, len(values), _TOGETHER):
         part = values[start : start + _TOGETHER]

@@ -14,7 +14,7 @@ from sbi_kit.contracts import Array, IntArray
 from sbi_kit.data import AnyLayout, Datasets, Matrix, Vector, missable
 from sbi_kit.familiarity import column_statistics
 from sbi_kit.network import Network
-from sbi_kit.summary.standardize import Standardizer
+from sbi_kit.summary.encoded import AnyStandardizer
 
 _TOGETHER = 50_000  # observations, padding included, per pass through the summary
 
@@ -32,7 +32,7 @@ class Encoder:
 
     data: AnyLayout
     summary: str
-    standardizer: Standardizer
+    standardizer: AnyStandardizer
     networks: tuple[Network, ...]
 
     @property
@@ -75,7 +75,7 @@ class Encoder:
     @property
     def statistics(self) -> int:
         """How many statistics `describe` sets beside the summaries."""
-        blank = np.zeros((1, 1, len(self.standardizer.center)))
+        blank = np.zeros((1, 1, self.standardizer.columns))
         return int(self._statistics(Datasets(blank, np.ones(1, dtype=np.int64))).shape[1])
 
     def _statistics(self, rows: Datasets) -> Array:
@@ -86,7 +86,7 @@ class Encoder:
         return column_statistics(values, rows.n, exchangeable=exchangeable)
 
 
-def to_tensors(x: Datasets, standardizer: Standardizer) -> tuple[Tensor, Tensor]:
+def to_tensors(x: Datasets, standardizer: AnyStandardizer) -> tuple[Tensor, Tensor]:
     """Datasets as a summary network takes them: x (b, n, inputs) and n (b,)."""
     return to_tensor(standardizer(x.values)), torch.from_numpy(x.n.copy())
 

@@ -34,6 +34,7 @@ from sbi_kit.learning import (
 )
 from sbi_kit.neural import NeuralPosterior
 from sbi_kit.seeds import torch_seed
+from sbi_kit.summary.encoded import Encoding, is_encoding
 from sbi_kit.train import Progress, State
 
 
@@ -41,7 +42,7 @@ def fit(
     bank: Bank,
     *,
     seed: int,
-    summary: str | None = None,
+    summary: str | Encoding | None = None,
     coupling: str = "spline",
     steps: int | None = None,
     seconds: float | None = None,
@@ -63,7 +64,9 @@ def fit(
         bank: The simulations.
         seed: Seed of the split, the weights and the order of batches; same seed, same posterior.
         summary: "identity", "deep_set", "set_transformer", "two_way", "convolution", "gru",
-            "gru_both_ways" or "lstm"; None takes what suits the layout.
+            "gru_both_ways" or "lstm"; or a fitted model of `sbi_kit.latent`, which stays as it is,
+            for datasets of a fixed size, all numbers of each in one row; None takes what suits the
+            layout.
         coupling: How a coupling of the flow bends parameters: "spline", or "affine".
         steps: Gradient steps at most; None allows any number within `seconds`, else 6,000, or five
             passes through the simulations if these are more. Training ends earlier where
@@ -107,7 +110,8 @@ def fit(
     name = summary_for(bank.data, summary)
     rows = enough(usable_rows(bank, bad_share=bad_share))
     count = default_members(len(rows)) if members is None else members
-    material = prepare(bank, rows, summary=name, share=share, seed=seed)
+    encoding = summary if is_encoding(summary) else None
+    material = prepare(bank, rows, summary=name, share=share, seed=seed, encoding=encoding)
     if batch_size is None:
         batch_size = default_batch_size(len(rows), observations_in(bank.data, name))
     expect_integer("batch_size", batch_size, low=1)

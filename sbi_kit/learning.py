@@ -33,8 +33,16 @@ from sbi_kit.network import Architecture, Network, build_network
 from sbi_kit.neural import NeuralPosterior
 from sbi_kit.seeds import numpy_stream, torch_seed
 from sbi_kit.summary import NEEDED, SUMMARIES, default_summary
+from sbi_kit.summary.encoded import (
+    AnyStandardizer,
+    EncodedStandardizer,
+    Encoding,
+    encode,
+    is_encoding,
+    layers_of,
+)
 from sbi_kit.summary.recurrent import WINDOWS
-from sbi_kit.summary.standardize import Standardizer, constant_columns, fit_standardizer
+from sbi_kit.summary.standardize import constant_columns, fit_standardizer
 from sbi_kit.train import Batches, Progress, Recipe, State, train
 
 _STEPS, _PASSES = 6_000, 5  # steps at most, or as many as it takes to see all so often
@@ -67,15 +75,17 @@ class Material:
     summary: str
     training: IntArray
     validation: IntArray
-    standardizer: Standardizer
+    standardizer: AnyStandardizer
 
 
-def summary_for(layout: AnyLayout, name: str | None) -> str:
+def summary_for(layout: AnyLayout, name: str | Encoding | None) -> str:
     """The name of a summary network, checked; None stands for what suits the layout.
 
     Raises:
         UnknownName: There is none of that name.
     """
+    if is_encoding(name):
+        return "identity"
     name = default_summary(layout) if name is None else name
     return expect_name("summary network", name, SUMMARIES)
 
@@ -129,18 +139,27 @@ def enough(rows: IntArray) -> IntArray:
     return rows
 
 
-def prepare(bank: Bank, rows: IntArray, *, summary: str, share: float, seed: int) -> Material:
+def prepare(
+    bank: Bank,
+    rows: IntArray,
+    *,
+    summary: str,
+    share: float,
+    seed: int,
+    encoding: Encoding | None = None,
+) -> Material:
     """Split rows of a bank, a share for validation, and learn the standardisation.
 
     Raises:
-        BadValue: The summary cannot take the bank's layout.
+        BadValue: The summary, or the encoder, cannot take the bank's layout.
 
     Warns:
         UserWarning: A column is constant.
     """
     _expect_suitable(bank, summary)
     training, validation = _split(rows, share, seed)
-    return Material(bank, summary, training, validation, _standardise(bank, training, summary))
+    standardizer = _standardise(bank, training, summary, encoding)
+    return Material(bank, summary, training, validation, standardizer)
 
 
 def fold(material: Material, number: int) -> Material:
@@ -366,7 +385,9 @@ def _split(rows: IntArray, share: float, seed: int) -> tuple[IntArray, IntArray]
     return shuffled[held_out:], shuffled[:held_out]
 
 
-def _standardise(bank: Bank, training: IntArray, summary: str) -> Standardizer:
+def _standardise(
+    bank: Bank, training: IntArray, summary: str, encoding: Encoding | None
+) -> AnyStandardizer:
     """Learn the standardisation from training rows, and name the columns that never change."""
     values = _sample(bank, training[:_SAMPLE], summary)
     constant = constant_columns(values, row_columns(bank.data, summary))
@@ -379,6 +400,14 @@ def _standardise(bank: Bank, training: IntArray, summary: str) -> Standardizer:
             stacklevel=4,
         )
     missable = row_missable(bank.data, summary)
+    if encoding is not None:
+        if len(missable):
+            do = "impute them in the simulator, or choose a summary network by name"
+            raise BadValue("data without missing values for an encoder", "a layout with some", do)
+        columns = values.shape[1] - bank.context.shape[1]
+        weights, biases, activation = layers_of(encoding, columns)
+        codes = encode(values, weights, biases, activation)
+        return EncodedStandardizer(weights, biases, activation, fit_standardizer(codes))
     if isinstance(bank.data, Matrix) and summary != "identity":
         k = len(bank.data.columns)
         cells = fit_standardizer(values[:, :k].reshape(-1, 1), missable[:1]).repeated(k)

@@ -34,7 +34,7 @@ from sbi_kit.network import Architecture, Network, build_network, shapes_of
 from sbi_kit.observing import density_of, infer_observed, screen
 from sbi_kit.posterior_file import RESTORE, write_posterior
 from sbi_kit.prior import Prior, prior_from_dict, prior_to_dict
-from sbi_kit.summary.standardize import Standardizer
+from sbi_kit.summary.encoded import EncodedStandardizer, standardizer_from
 
 METHOD = "npe"  # neural posterior estimation
 
@@ -207,12 +207,14 @@ class NeuralPosterior:
                 type(self.prior).__name__,
                 "use one to be able to save",
             )
+        front = self.encoder.standardizer
         document = {
             "method": METHOD,
             "simulator": self.simulator,
             "prior": prior_to_dict(self.prior),
             "data": layout_to_dict(self.data),
             "architecture": asdict(self.architecture),
+            **({"activation": front.activation} if isinstance(front, EncodedStandardizer) else {}),
             **({"members": self.members} if self.members > 1 else {}),
             "training": self.history,
             "versions": {name: version(name) for name in ("sbi_kit", "torch", "nflows", "numpy")},
@@ -268,7 +270,7 @@ def from_file(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Neu
         part: {name: tensor.numpy() for name, tensor in _part(tensors, part).items()}
         for part in ("standardizer", "familiarity")
     }
-    standardizer = Standardizer(**arrays["standardizer"])
+    standardizer = standardizer_from(arrays["standardizer"], document.get("activation"))
     familiarity = Familiarity(**arrays["familiarity"])
     have = [{name: tensor.shape for name, tensor in member.items()} for member in weights]
     known = {*_parts(members), "standardizer", "familiarity"}

@@ -20,7 +20,8 @@ FLOORS = {
         "summary summary.gated summary.ragged summary.identity summary.deep_set "
         "summary.two_way summary.moments summary.soft summary.set_transformer "
         "summary.windows summary.cells summary.recurrent summary.convolution "
-        "summary.standardize spline spline_kernels flow network mixture encoder batches "
+        "summary.standardize summary.encoded "
+        "spline spline_kernels flow network mixture encoder batches "
         "familiarity rows train checkpoint posterior_file certificate importance inference "
         "observing"
     ),
@@ -40,8 +41,8 @@ FLOORS = {
         "diagnostics.predictive diagnostics.distances diagnostics.local diagnostics.histogram "
         "testing "
         "testing.forms testing.generators testing.latents testing.priors testing.randomness "
-        "testing.simulators testing.streams plots plots.canvas plots.verdict plots.posterior plots.data "
-        "plots.graph"
+        "testing.simulators testing.streams "
+        "plots plots.canvas plots.verdict plots.posterior plots.data plots.graph"
     ),
     SURFACE: (
         "__init__ chapters chapters.found chapters.words chapters.findings chapters.verdict "

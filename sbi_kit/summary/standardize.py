@@ -48,6 +48,11 @@ class Standardizer:
     order: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     @property
+    def columns(self) -> int:
+        """Number of columns, k."""
+        return len(self.center)
+
+    @property
     def features(self) -> int:
         """Number of features, k + m + p."""
         return self.features_from(0)
