@@ -22,7 +22,7 @@ def blocks(language):
 
 
 MAIN_JOB, TESTS = (block.strip() for block in blocks("bash"))
-EXAMPLE, CHECKS, OWN_SIMULATOR, WITH_CONTEXT = blocks("python")
+EXAMPLE, CHECKS, BASELINES, OWN_SIMULATOR, WITH_CONTEXT = blocks("python")
 COMMANDS, TREE = blocks("text")
 
 
@@ -40,6 +40,12 @@ def test_the_examples_run(tmp_path, monkeypatch):
     assert names["verdict"].names == ("beta", "gamma", "phi_inv", "R0")
     assert sk.load("runs/flu").certificate.datasets == 500
     assert Path("flu.html").read_text().startswith("<!doctype html>")
+    exec(compile(BASELINES, "README.md", "exec"), names)
+    np.testing.assert_allclose(names["estimate"].values[:2], [1.7266, 0.5410], atol=1e-3)
+    approaches = names["side_by_side"].posterior["approach"].values.tolist()
+    assert approaches == ["amortized", "ABC", "maximum likelihood"]
+    assert sk.load("runs/flu_abc").quantile == 0.01
+    assert names["coded"].architecture.inputs >= 4
 
 
 def test_the_simulator_is_one():
