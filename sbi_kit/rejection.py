@@ -1,29 +1,27 @@
 """Approximate Bayesian computation: keep the simulations that look like the data.
 
-Of N simulations those are accepted whose summaries are nearest to the observed ones, a quantile of
-them or all within a tolerance (Pritchard et al. 1999, doi:10.1093/oxfordjournals.molbev.a026091).
-What remains of their distance is corrected by a local-linear regression of the whitened parameters
-u on the summaries with Epanechnikov weights (Beaumont, Zhang and Balding 2002,
-doi:10.1093/genetics/162.4.2025); as u has no bounds, corrected parameters stay inside the prior's
-support. The posterior is the kernel density of these particles in u (`sbi_kit.kernel_density`), so
-that draws and densities belong to each other and every judge of posteriors can judge it.
+Of N simulations those stand for a dataset whose summaries are nearest to its own (Pritchard et al.
+1999, doi:10.1093/oxfordjournals.molbev.a026091; `sbi_kit.acceptance`, `sbi_kit.reduction`), after a
+regression of the whitened parameters u on the summaries; as u has no bounds, corrected parameters
+stay inside the prior's support. The posterior is the kernel density of these particles in u
+(`sbi_kit.kernel_density`), so that draws and densities belong to each other and every judge of
+posteriors can judge it.
 """
 
-import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeAlias, final
+from typing import Any, final
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from sbi_kit import contracts
+from sbi_kit.acceptance import Acceptance, DistanceFunction, quantile_for
 from sbi_kit.arviz_bridge import InferenceData
 from sbi_kit.bank import Bank, usable_rows
 from sbi_kit.certificate import UNCHECKED, Certificate, write_certificate
@@ -34,8 +32,6 @@ from sbi_kit.checks import (
     expect_array,
     expect_flag,
     expect_integer,
-    expect_name,
-    expect_number,
     show_names,
 )
 from sbi_kit.context import names_of
@@ -51,15 +47,9 @@ from sbi_kit.registry import PluginError
 from sbi_kit.seeds import numpy_stream
 from sbi_kit.simulator import rebuild
 
-DistanceFunction: TypeAlias = Callable[[Array, Array], ArrayLike]
-
 METHOD = "abc"
-DISTANCES = "euclidean", "cityblock", "chebyshev", "mahalanobis"
-_FEWEST = 20  # accepted simulations that a density can be fitted to
 _TOGETHER = 2_000_000  # observations in memory at a time
-_BLOCK = 2**22  # distances in memory at a time: 32 MiB
 _HELD_OUT = 1_000  # simulations that tell what is familiar
-_QUANTILE = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,10 +90,7 @@ class RejectionABC:
         reduction: From datasets to the numbers that are compared.
         u: Whitened parameters of the N simulations, shape (N, d).
         z: What is compared of them, shape (N, k).
-        quantile: Share of the simulations to accept; None where there is a tolerance.
-        tolerance: Largest distance to accept; None where there is a quantile.
-        distance: Name of the distance, or the function.
-        adjusted: Whether accepted parameters are corrected by regression.
+        acceptance: Which of them stand for a dataset.
         familiarity: What new data are compared with.
         history: What it was made of.
         model: The simulator itself, if this process had it.
@@ -117,10 +104,7 @@ class RejectionABC:
     reduction: Reduction
     u: Array
     z: Array
-    quantile: float | None
-    tolerance: float | None
-    distance: str | DistanceFunction
-    adjusted: bool
+    acceptance: Acceptance
     familiarity: Familiarity
     history: dict[str, Any]
     model: contracts.Simulator | None = None
@@ -141,13 +125,14 @@ class RejectionABC:
     @property
     def made_of(self) -> dict[str, str]:
         """What it is made of, in words, for a report."""
-        near = f"the nearest {100 * (self.quantile or 0):.3g} % of {len(self.u):,}"
-        if self.tolerance is not None:
-            near = f"all of {len(self.u):,} within {self.tolerance:.6g}"
+        how = self.acceptance
+        near = f"the nearest {100 * (how.quantile or 0):.3g} % of {len(self.u):,}"
+        if how.tolerance is not None:
+            near = f"all of {len(self.u):,} within {how.tolerance:.6g}"
         return {
             "accepted simulations": near,
-            "distance": self.distance if isinstance(self.distance, str) else "a function",
-            "correction": "local-linear regression" if self.adjusted else "none",
+            "distance": how.distance if isinstance(how.distance, str) else "a function",
+            "correction": "local-linear regression" if how.adjusted else "none",
         }
 
     def sample(
@@ -274,7 +259,7 @@ class RejectionABC:
             )
         for what, kept in (
             ("summaries", self.history["summaries"] != "custom"),
-            ("a distance", isinstance(self.distance, str)),
+            ("a distance", isinstance(self.acceptance.distance, str)),
         ):
             if not kept:
                 raise BadValue(
@@ -287,10 +272,7 @@ class RejectionABC:
             "simulator": self.simulator,
             "prior": prior_to_dict(self.prior),
             "data": layout_to_dict(self.data),
-            "quantile": self.quantile,
-            "tolerance": self.tolerance,
-            "distance": self.distance,
-            "adjusted": self.adjusted,
+            "acceptance": asdict(self.acceptance),
             "training": self.history,
             "versions": {name: version(name) for name in ("sbi_kit", "numpy", "scipy")},
         }
@@ -318,60 +300,20 @@ class RejectionABC:
 
     def _densities(self, numbers: Array) -> Iterator[KernelDensity]:
         """The posterior of u of each dataset."""
-        for one in self._accepted(numbers):
-            yield fit_kernel_density(self.prior.whiten(one.adjusted), one.weights)
+        for one in self.acceptance(numbers, self.u, self.z):
+            yield fit_kernel_density(one.corrected, one.weights)
 
     def _accepted(self, numbers: Array) -> Iterator[Accepted]:
         """What is accepted for each row of numbers (b, k)."""
-        for row, distance in enumerate(self._distances(numbers)):
-            if self.tolerance is None:
-                m = max(_FEWEST, math.ceil((self.quantile or 0.0) * len(self.u)))
-                rows = np.argpartition(distance, m - 1)[:m]
-            else:
-                rows = np.flatnonzero(distance <= self.tolerance)
-            if len(rows) < _FEWEST:
-                near = np.partition(distance, _FEWEST - 1)[_FEWEST - 1]
-                raise BadValue(
-                    f"{_FEWEST} simulations or more within the tolerance {self.tolerance:.6g}",
-                    f"{len(rows)} for dataset {row}",
-                    f"raise the tolerance to {near:.3g} or more, or simulate more",
-                )
-            rows = rows[np.argsort(distance[rows], kind="stable")]
-            yield self._stand_in(rows, distance[rows], numbers[row])
-
-    def _stand_in(self, rows: IntArray, distance: Array, number: Array) -> Accepted:
-        u, edge = self.u[rows], float(distance[-1])
-        weights = np.full(len(rows), 1 / len(rows))
-        corrected = u
-        if self.adjusted:
-            # Epanechnikov's kernel; where all are equally far they weigh the same.
-            kernel = 1 - np.square(distance / edge) if edge > distance[0] else np.ones(len(rows))
-            weights = kernel / kernel.sum()
-            corrected = _adjust(u, self.z[rows] - number, weights)
-        theta, moved = self.prior.unwhiten(u), self.prior.unwhiten(corrected)
-        limit = edge if self.tolerance is None else self.tolerance
-        return Accepted(rows, distance, weights, theta, moved, limit)
-
-    def _distances(self, numbers: Array) -> Iterator[Array]:
-        """Distances of all simulations from each row of numbers (b, k), shapes (N,)."""
-        if not isinstance(self.distance, str):
-            for number in numbers:
-                found = expect_array(
-                    "distances",
-                    self.distance(self.z, number),
-                    (len(self.z),),
-                    do="return one for each row of z (N, k)",
-                )
-                yield np.where(np.isnan(found), np.inf, found)
-            return
-        metric: Any = self.distance
-        extra: dict[str, Any] = {}
-        if metric == "mahalanobis":
-            covariance = np.atleast_2d(np.cov(self.z, rowvar=False))
-            extra["VI"] = np.linalg.pinv(covariance, hermitian=True)
-        size = max(1, _BLOCK // len(self.z))
-        for start in range(0, len(numbers), size):
-            yield from cdist(numbers[start : start + size], self.z, metric, **extra)
+        for one in self.acceptance(numbers, self.u, self.z):
+            yield Accepted(
+                rows=one.rows,
+                distance=one.distance,
+                weights=one.weights,
+                theta=self.prior.unwhiten(one.u),
+                adjusted=self.prior.unwhiten(one.corrected),
+                tolerance=one.tolerance,
+            )
 
 
 def fit_abc(
@@ -428,17 +370,16 @@ def fit_abc(
     if not isinstance(bank, Bank):
         advice = "pass what simulate or Bank.open returned"
         raise BadType("a bank of simulations", type(bank).__name__, advice)
-    if isinstance(distance, str):
-        expect_name("distance", distance, DISTANCES)
-    elif not callable(distance):
-        raise BadType("a distance", type(distance).__name__, f"choose of {', '.join(DISTANCES)}")
     if summaries is not None and not callable(summaries):
         advice = "pass a function of datasets of one size (r, n, columns)"
         raise BadType("summaries as a function", type(summaries).__name__, advice)
     rows = usable_rows(bank, bad_share=bad_share)
-    quantile = _expect_share(quantile, tolerance, len(rows))
-    if tolerance is not None:
-        tolerance = expect_number("tolerance", tolerance, low=0, open_low=True)
+    acceptance = Acceptance(
+        quantile=quantile_for(quantile, tolerance, len(rows)),
+        tolerance=tolerance,
+        distance=distance,
+        adjusted=adjust,
+    )
     u, context = bank.prior.whiten(bank.theta[rows]), bank.context[rows].T
     own = getattr(bank.model, "summaries", None)
     reduction, z = fit_reduction(
@@ -458,10 +399,7 @@ def fit_abc(
         reduction=reduction,
         u=u,
         z=z,
-        quantile=quantile,
-        tolerance=tolerance,
-        distance=distance,
-        adjusted=expect_flag("adjust", adjust),
+        acceptance=acceptance,
         familiarity=fit_familiarity(z[held_out:], z[:held_out]),
         history={
             "simulations": len(bank),
@@ -496,10 +434,7 @@ def from_file(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Rej
         reduction=Reduction(data=data, function=function, **parts["reduction"]),
         u=u,
         z=z,
-        quantile=document["quantile"],
-        tolerance=document["tolerance"],
-        distance=expect_name("distance", document["distance"], DISTANCES),
-        adjusted=expect_flag("adjusted", document["adjusted"]),
+        acceptance=Acceptance(**document["acceptance"]),
         familiarity=familiarity,
         history=document["training"],
         model=model,
@@ -531,35 +466,3 @@ def _chunks(bank: Bank, rows: IntArray) -> Iterator[Datasets]:
     size = max(1, _TOGETHER // bank.data.n_range[1])
     for start in range(0, len(rows), size):
         yield bank.take(rows[start : start + size])[1]
-
-
-def _adjust(u: Array, away: Array, weights: Array) -> Array:
-    """Parameters (m, d) less what a weighted regression on away (m, k), from the data, predicts."""
-    mean = weights @ away
-    centred = away - mean
-    root = np.sqrt(weights)[:, None]
-    slopes = np.linalg.lstsq(root * centred, root * (u - weights @ u), rcond=1e-6)[0]
-    corrected: Array = u - away @ slopes
-    return corrected
-
-
-def _expect_share(
-    quantile: float | None, tolerance: float | None, simulations: int
-) -> float | None:
-    """The quantile, if there is one, that leaves enough of the simulations."""
-    if tolerance is not None:
-        if quantile is not None:
-            raise BadValue("a quantile or a tolerance", "both", "leave one of them out")
-        return None
-    if simulations < _FEWEST:
-        raise BadValue(f"{_FEWEST} usable simulations or more", str(simulations), "simulate more")
-    if quantile is None:
-        return max(_QUANTILE, _FEWEST / simulations)
-    share = expect_number("quantile", quantile, low=0, high=1, open_low=True)
-    if share * simulations < _FEWEST:
-        raise BadValue(
-            f"a quantile that accepts {_FEWEST} of {simulations:,} simulations or more",
-            f"{share:g}, which accepts {int(share * simulations)}",
-            f"choose {_FEWEST / simulations:.2g} or more, or simulate more",
-        )
-    return share

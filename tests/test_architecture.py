@@ -14,7 +14,8 @@ FLOORS = {
     GROUND: "contracts checks digits seeds files differences",
     DATA: (
         "families prior context data shards manifest chunks workers store probe bank simulation "
-        "simulator registry arviz_bridge kernels kernel_density discrepancies reduction"
+        "simulator registry arviz_bridge kernels kernel_density discrepancies reduction "
+        "acceptance"
     ),
     PARTS: (
         "summary summary.gated summary.ragged summary.identity summary.deep_set "

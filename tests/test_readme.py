@@ -44,7 +44,7 @@ def test_the_examples_run(tmp_path, monkeypatch):
     np.testing.assert_allclose(names["estimate"].values[:2], [1.7266, 0.5410], atol=1e-3)
     approaches = names["side_by_side"].posterior["approach"].values.tolist()
     assert approaches == ["amortized", "ABC", "maximum likelihood"]
-    assert sk.load("runs/flu_abc").quantile == 0.01
+    assert sk.load("runs/flu_abc").acceptance.quantile == 0.01
     assert names["coded"].architecture.inputs >= 4
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import sbi_kit as sk
-from sbi_kit import rejection
+from sbi_kit import acceptance, rejection
 from sbi_kit.arviz_bridge import read_netcdf, write_netcdf
 from sbi_kit.certificate import certify
 from sbi_kit.checks import BadType, BadValue, UnknownName
@@ -154,7 +154,7 @@ def test_without_regression_all_weigh_the_same(bank):
     ],
 )
 def test_distances_are_what_they_are_called(bank, monkeypatch, name, oracle):
-    monkeypatch.setattr(rejection, "_BLOCK", len(bank))  # one dataset at a time
+    monkeypatch.setattr(acceptance, "_BLOCK", len(bank))  # one dataset at a time
     named = sk.fit_abc(bank, quantile=0.01, distance=name).accept(OBSERVED)
     given = sk.fit_abc(bank, quantile=0.01, distance=oracle).accept(OBSERVED)
     for one, other in zip(named, given, strict=True):
@@ -293,7 +293,7 @@ def test_a_damaged_directory_is_refused(posterior, tmp_path, monkeypatch, change
         elif change == "familiarity":
             tensors["familiarity.center"] = tensors["familiarity.center"][:1]
         else:
-            document["distance"] = "near"
+            document["acceptance"]["distance"] = "near"
         return document, tensors
 
     posterior.save(tmp_path / "p")
