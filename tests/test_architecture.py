@@ -26,8 +26,8 @@ FLOORS = {
     METHODS: (
         "neural learning fitting online "
         "supervised supervised.columns supervised.conditioning supervised.descent "
-        "supervised.lesson supervised.losses supervised.multitask supervised.proximal "
-        "supervised.scores supervised.selection"
+        "supervised.lesson supervised.losses supervised.multitask supervised.network "
+        "supervised.proximal supervised.scores supervised.selection"
     ),
     JUDGES: (
         "diagnostics diagnostics.bands diagnostics.ranks diagnostics.uniformity "
@@ -61,6 +61,7 @@ OWNERS = {
         "diagnostics.distances",
         "supervised.lesson",
         "supervised.multitask",
+        "supervised.network",
         "supervised.scores",
         "supervised.selection",
     },

@@ -7,11 +7,12 @@ both halves, and theta holds the weights of both heads, but no intercept. As the
 weight, the objective is a sum of two, and its minimiser is that of each task alone under the
 penalty lam / alpha, or lam / beta: joint training of separate linear heads passes nothing from one
 task to the other. Heads for quantiles of the target are fitted beside, by the smoothed check loss
-in the place of L_r; they are put in order where they cross (Chernozhukov et al. 2010,
-Econometrica 78:1093).
+in the place of L_r, weighted so that no weight is left from the same lam on; they are put in order
+where they cross (Chernozhukov et al. 2010, Econometrica 78:1093).
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -35,6 +36,7 @@ from sbi_kit.supervised.scores import Prediction, scores
 _BANDWIDTH = 0.1  # of the smoothed check loss, in standard deviations of what is left of the target
 _SHARPEST = 1e-3  # and at least, in those of the target
 _QUANTILE_TOLERANCE = 1e-6
+_LEAST = 1e-12  # a slope below it is none
 
 
 class MultiTask(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -117,18 +119,18 @@ class MultiTask(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _fit_heads(self, lesson: Lesson) -> None:
         penalty = Penalty(self.lam, self.rho)
         x, y = lesson.x, lesson.y
-        self.regression_ = fit_head(Task(x, y, Squared(), self.alpha), penalty)
+        mean = Task(x, y, Squared(), self.alpha)
+        self.regression_ = fit_head(mean, penalty)
         self.classification_ = fit_head(Task(x, lesson.labels, Entropy(), self.beta), penalty)
-        left = float(np.std(y - self.regression_(x)))
-        bandwidth = max(_SHARPEST, _BANDWIDTH * left)
-        self.quantile_heads_ = tuple(
-            fit_head(
-                Task(x, y, Pinball(tau, bandwidth), self.alpha),
-                penalty,
-                tolerance=_QUANTILE_TOLERANCE,
-            )
-            for tau in sorted(self.quantiles)
-        )
+        bandwidth = max(_SHARPEST, _BANDWIDTH * float(np.std(y - self.regression_(x))))
+        heads = []
+        for tau in sorted(self.quantiles):
+            task = Task(x, y, Pinball(tau, bandwidth), self.alpha)
+            # The check loss is flatter than squared error; so both are shrunk alike.
+            steeper = mean.largest_lam(self.rho) / max(_LEAST, task.largest_lam(self.rho))
+            task = replace(task, weight=self.alpha * steeper)
+            heads.append(fit_head(task, penalty, tolerance=_QUANTILE_TOLERANCE))
+        self.quantile_heads_ = tuple(heads)
 
     def predict(self, x: Any) -> Array:
         """Expected target of each row, shape (rows,)."""
