@@ -26,7 +26,8 @@ FLOORS = {
     METHODS: (
         "neural learning fitting online "
         "supervised supervised.columns supervised.conditioning supervised.descent "
-        "supervised.lesson supervised.losses supervised.multitask supervised.network "
+        "supervised.lesson supervised.losses supervised.model_file supervised.multitask "
+        "supervised.network "
         "supervised.proximal supervised.scores supervised.selection"
     ),
     JUDGES: (
@@ -36,9 +37,10 @@ FLOORS = {
         "diagnostics.predictive diagnostics.distances diagnostics.local diagnostics.histogram "
         "testing "
         "testing.forms testing.generators testing.priors testing.randomness testing.simulators "
-        "testing.streams plots plots.canvas plots.verdict plots.posterior plots.data"
+        "testing.streams plots plots.canvas plots.verdict plots.posterior plots.data "
+        "plots.supervised"
     ),
-    SURFACE: "__init__ chapters cli console exits facts options page reporting stages",
+    SURFACE: "__init__ chapters cli console exits facts labelled options page reporting stages",
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 
