@@ -95,6 +95,7 @@ def test_page_says_what_limits_the_task_with_numbers(folder):
         assert sentence in page
 
 
+@pytest.mark.slow
 def test_same_command_same_scores(folder, tmp_path):
     again = tmp_path / "again"
     assert run("fit", "housing", "--rows", str(ROWS), "--folds", "2", "--out", str(again)) == 0

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from sbi_kit.contracts import Array
 from sbi_kit.plots import canvas
@@ -41,14 +42,13 @@ def weights_along_path(
     ):
         axes = figure.add_subplot(1, 2, k + 1)
         canvas.style(axes, ink)
-        canvas.logarithmic(axes)
+        _falling(axes, lams)
         largest = np.argsort(-np.abs(weights[-1]), kind="stable")[:_NAMED]
         rest = np.setdiff1d(np.flatnonzero(weights.any(axis=0)), largest)
         axes.plot(lams, weights[:, rest], color=ink.band, linewidth=0.7)
         axes.plot(lams, weights[:, largest], color=ink.line, linewidth=1.4)
         if chosen is not None:
             axes.axvline(chosen, color=ink.text, linewidth=0.8, linestyle=":")
-        axes.set_xlim(lams.max(), lams.min())
         low, high = canvas.span([weights])
         axes.set_ylim(low, high)
         _name_lines(axes, weights[-1, largest], [names[j] for j in largest], ink)
@@ -142,6 +142,16 @@ def class_calibration(said: Array, seen: Array, error: Array, *, dark: bool = Fa
     axes.set_ylabel("share of class 1 among them")
     canvas.legend(axes, ink)
     return figure
+
+
+def _falling(axes: Axes, lams: Array) -> None:
+    """A logarithmic axis from the largest to the smallest, with few plain numbers."""
+    axes.set_xscale("log")
+    axes.set_xlim(lams.max(), lams.min())
+    wide = lams.max() >= 30 * lams.min()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 3.0)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _name_lines(axes: Axes, ends: Array, names: Sequence[str], ink: Ink) -> None:
