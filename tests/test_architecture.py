@@ -125,7 +125,7 @@ def test_methods_are_strangers_and_judges_see_contracts_only(name):
 
 
 def in_one_folder(name, other):
-    return "." in name and name.split(".")[0] == other.split(".")[0]
+    return other.startswith(f"{name.split('.')[0]}.")
 
 
 def test_no_circle():
