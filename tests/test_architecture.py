@@ -114,18 +114,11 @@ def test_imports_go_down(name):
 @pytest.mark.parametrize("name", FILES)
 def test_methods_are_strangers_and_judges_see_contracts_only(name):
     if FLOOR_OF[name] == METHODS:
-        siblings = {
-            (name, room)
-            for room in rooms(name)
-            if FLOOR_OF[room] == METHODS and not in_one_folder(name, room)
-        }
-        assert siblings <= ACQUAINTED
+        siblings = {(name, room) for room in rooms(name) if FLOOR_OF[room] == METHODS}
+        housemates = {pair for pair in siblings if len({one.split(".")[0] for one in pair}) == 1}
+        assert siblings - housemates <= ACQUAINTED
     if FLOOR_OF[name] == JUDGES:
         assert not {room for room in rooms(name) if FLOOR_OF[room] in (PARTS, METHODS)}
-
-
-def in_one_folder(name, other):
-    return other.startswith(f"{name.split('.')[0]}.")
 
 
 def test_no_circle():
