@@ -395,8 +395,8 @@ def _unrelated(findings: Findings) -> str:
         f"new rows, and with hardly any penalty R2 {free['R2']:.3f} and AUC {free['AUC']:.3f}: "
         "noise learned by heart makes R2 negative and leaves the AUC at one half. The unshuffled "
         f"model has {joint['R2']:.3f} and {joint['AUC']:.3f}, the baseline {base['R2']:.3f} and "
-        f"{base['AUC']:.3f}. A table with a negative R2 and an AUC near one half shows no weak "
-        "model, but features that have nothing to do with the target."
+        f"{base['AUC']:.3f}. Where a table shows a negative R2 beside an AUC of one half, look "
+        "first whether features and targets belong to the same rows."
     )
 
 
