@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sbi_kit.certificate import certify as certify
     from sbi_kit.comparison import compare_methods as compare_methods
     from sbi_kit.contracts import DataGenerator as DataGenerator
+    from sbi_kit.contracts import Estimator as Estimator
     from sbi_kit.contracts import Latent as Latent
     from sbi_kit.contracts import Posterior as Posterior
     from sbi_kit.data import Datasets as Datasets
@@ -70,7 +71,7 @@ _ROOMS = {
     "neural": "NeuralPosterior",
     "rejection": "fit_abc RejectionABC Accepted",
     "loading": "load",
-    "contracts": "Posterior Latent DataGenerator",
+    "contracts": "Posterior Latent Estimator DataGenerator",
     "diagnostics.calibration": "calibrate Quantity Verdict",
     "diagnostics.predictive": "predictive_check PredictiveCheck",
     "certificate": "certify Certificate",

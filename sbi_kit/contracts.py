@@ -94,7 +94,8 @@ class DataGenerator(Protocol):
 
     There are no parameters to infer, so there is neither a prior nor a posterior: features come
     with the targets that are to be predicted from them. Constructor arguments are kept under their
-    own names, as those of a simulator are.
+    own names, as those of a simulator are. Optional: `best_scores`, a mapping from names of scores
+    to the best values that any prediction can have.
     """
 
     @property
@@ -160,3 +161,21 @@ class Latent(Protocol):
 
     def sample(self, rows: int, *, seed: int) -> Array:
         """Draw rows of the model, shape (rows, columns)."""
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """A supervised method with scikit-learn's conventions: constructors only store settings.
+
+    What it has learned are attributes whose names end in `_`. Where it predicts classes, too, there
+    is `predict_proba(x)`, probabilities (rows, classes).
+    """
+
+    def fit(self, x: Any, y: Any) -> Self:
+        """Learn from features x, a frame or (rows, features), and a target y (rows,)."""
+
+    def predict(self, x: Any) -> Any:
+        """The target of each row, shape (rows,)."""
+
+    def score(self, x: Any, y: Any) -> float:
+        """How well rows are predicted; higher is better."""

@@ -33,7 +33,10 @@ FLOORS = {
         "autodiff autodiff.elementary autodiff.program autodiff.tracing autodiff.tables "
         "latent latent.table latent.spectrum latent.linear latent.pca latent.factors "
         "latent.ppca_em latent.ppca latent.order latent.classify latent.networks "
-        "latent.autoencoder latent.vae"
+        "latent.autoencoder latent.vae "
+        "supervised supervised.columns supervised.conditioning supervised.descent "
+        "supervised.lesson supervised.losses supervised.model_file supervised.multitask "
+        "supervised.network supervised.proximal supervised.scores supervised.selection"
     ),
     JUDGES: (
         "diagnostics diagnostics.bands diagnostics.ranks diagnostics.uniformity "
@@ -43,12 +46,13 @@ FLOORS = {
         "testing "
         "testing.forms testing.generators testing.latents testing.priors testing.randomness "
         "testing.simulators testing.streams "
-        "plots plots.canvas plots.verdict plots.posterior plots.data plots.graph"
+        "plots plots.canvas plots.verdict plots.posterior plots.data plots.graph "
+        "plots.supervised"
     ),
     SURFACE: (
         "__init__ chapters chapters.found chapters.words chapters.findings chapters.verdict "
         "chapters.inputs chapters.posterior chapters.fit chapters.calibration chapters.making "
-        "cli comparison console exits facts options page reporting stages"
+        "cli comparison console exits facts labelled options page reporting stages"
     ),
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
@@ -69,7 +73,14 @@ OWNERS = {
     "xarray": {"arviz_bridge"},
     "loky": {"workers"},
     "matplotlib": {name for name in FLOOR_OF if name.startswith("plots.")},
-    "sklearn": {"diagnostics.distances"},
+    "sklearn": {
+        "diagnostics.distances",
+        "supervised.lesson",
+        "supervised.multitask",
+        "supervised.network",
+        "supervised.scores",
+        "supervised.selection",
+    },
     "dask": set(),
     "jinja2": {"page"},
     "click": SURFACES,
