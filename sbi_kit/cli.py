@@ -28,8 +28,8 @@ _BANK = ".bank"  # in the posterior's directory until it is done
 _TABLE = 4_000  # draws behind a table of means and intervals
 # Options of `fit` that belong to one kind of model alone.
 _OF_SIMULATORS = (
-    *("simulations", "bank", "online", "steps", "minutes", "summary", "members"),
-    *("workers", "context", "skip_failures"),
+    *("simulations", "bank", "online", "steps", "minutes", "summary", "members", "method"),
+    *("quantile", "workers", "context", "skip_failures"),
 )
 _OF_GENERATORS = ("rows", "observed", "target", "folds")
 
