@@ -7,33 +7,30 @@ back through the prior, so they never leave its support.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from os import PathLike
-from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from sbi_kit import contracts, mixture
 from sbi_kit.arviz_bridge import InferenceData
-from sbi_kit.certificate import UNCHECKED, Certificate, write_certificate
+from sbi_kit.certificate import UNCHECKED, Certificate
 from sbi_kit.checks import (
-    BadType,
     BadValue,
     expect_integer,
     show_names,
 )
 from sbi_kit.contracts import Array
-from sbi_kit.data import AnyLayout, Datasets, layout_from_dict, layout_to_dict, read
+from sbi_kit.data import AnyLayout, Datasets, layout_from_dict, read
 from sbi_kit.encoder import Encoder
 from sbi_kit.familiarity import Familiarity
 from sbi_kit.network import Architecture, Network, build_network, shapes_of
 from sbi_kit.observing import density_of, infer_observed, screen
-from sbi_kit.posterior_file import RESTORE, write_posterior
-from sbi_kit.prior import Prior, prior_from_dict, prior_to_dict
+from sbi_kit.posterior_file import RESTORE
+from sbi_kit.prior import prior_from_dict
+from sbi_kit.saving import save_posterior
 from sbi_kit.summary.encoded import EncodedStandardizer, standardizer_from
 
 METHOD = "npe"  # neural posterior estimation
@@ -201,36 +198,26 @@ class NeuralPosterior:
             BadValue: The directory holds something already and `overwrite` is false.
             BadType: The prior is not one of `sbi_kit.Prior`, and cannot be written.
         """
-        if not isinstance(self.prior, Prior):
-            raise BadType(
-                "a prior made with sbi_kit.Prior, which a file can hold",
-                type(self.prior).__name__,
-                "use one to be able to save",
-            )
         front = self.encoder.standardizer
-        document = {
-            "method": METHOD,
-            "simulator": self.simulator,
-            "prior": prior_to_dict(self.prior),
-            "data": layout_to_dict(self.data),
-            "architecture": asdict(self.architecture),
-            **({"activation": front.activation} if isinstance(front, EncodedStandardizer) else {}),
-            **({"members": self.members} if self.members > 1 else {}),
-            "training": self.history,
-            "versions": {name: version(name) for name in ("sbi_kit", "torch", "nflows", "numpy")},
-        }
-        tensors = {
-            f"{part}.{name}": weight
-            for part, network in zip(_parts(self.members), self.encoder.networks, strict=True)
-            for name, weight in network.state_dict().items()
-        }
-        arrays = {"standardizer": self.encoder.standardizer.arrays()}
-        arrays["familiarity"] = self.familiarity.arrays()
-        for part, named in arrays.items():
-            tensors |= {f"{part}.{k}": torch.from_numpy(v.copy()) for k, v in named.items()}
-        digest = write_posterior(Path(path), document, tensors, overwrite=overwrite)
-        if self.certificate is not None and self.certificate.posterior == digest:
-            write_certificate(Path(path), self.certificate)
+        document: dict[str, Any] = {"architecture": asdict(self.architecture)}
+        if isinstance(front, EncodedStandardizer):
+            document["activation"] = front.activation
+        if self.members > 1:
+            document["members"] = self.members
+        save_posterior(
+            self,
+            path,
+            method=METHOD,
+            document=document,
+            weights={
+                f"{part}.{name}": weight
+                for part, network in zip(_parts(self.members), self.encoder.networks, strict=True)
+                for name, weight in network.state_dict().items()
+            },
+            arrays={"standardizer": front.arrays(), "familiarity": self.familiarity.arrays()},
+            packages=("sbi_kit", "torch", "nflows", "numpy"),
+            overwrite=overwrite,
+        )
 
     @property
     def units(self) -> dict[str, str]:

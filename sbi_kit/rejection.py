@@ -10,13 +10,10 @@ posteriors can judge it.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from os import PathLike
-from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -24,7 +21,7 @@ from sbi_kit import contracts
 from sbi_kit.acceptance import Acceptance, DistanceFunction, quantile_for
 from sbi_kit.arviz_bridge import InferenceData
 from sbi_kit.bank import Bank, usable_rows
-from sbi_kit.certificate import UNCHECKED, Certificate, write_certificate
+from sbi_kit.certificate import UNCHECKED, Certificate
 from sbi_kit.checks import (
     BadInput,
     BadType,
@@ -36,16 +33,17 @@ from sbi_kit.checks import (
 )
 from sbi_kit.context import names_of
 from sbi_kit.contracts import Array, IntArray
-from sbi_kit.data import AnyLayout, Datasets, layout_from_dict, layout_to_dict, read
+from sbi_kit.data import AnyLayout, Datasets, layout_from_dict, read
 from sbi_kit.familiarity import Familiarity, fit_familiarity
 from sbi_kit.kernel_density import KernelDensity, fit_kernel_density
 from sbi_kit.observing import density_of, infer_observed, screen
-from sbi_kit.posterior_file import RESTORE, write_posterior
-from sbi_kit.prior import Prior, prior_from_dict, prior_to_dict
+from sbi_kit.posterior_file import RESTORE
+from sbi_kit.prior import Prior, prior_from_dict
 from sbi_kit.reduction import Reduction, SummaryFunction, fit_reduction
 from sbi_kit.registry import PluginError
+from sbi_kit.saving import save_posterior
 from sbi_kit.seeds import numpy_stream
-from sbi_kit.simulator import rebuild
+from sbi_kit.simulator import find_model, rebuild
 
 METHOD = "abc"
 _TOGETHER = 2_000_000  # observations in memory at a time
@@ -251,12 +249,6 @@ class RejectionABC:
                 or distance are functions, which a file cannot hold.
             BadType: The prior is not one of `sbi_kit.Prior`, and cannot be written.
         """
-        if not isinstance(self.prior, Prior):
-            raise BadType(
-                "a prior made with sbi_kit.Prior, which a file can hold",
-                type(self.prior).__name__,
-                "use one to be able to save",
-            )
         for what, kept in (
             ("summaries", self.history["summaries"] != "custom"),
             ("a distance", isinstance(self.acceptance.distance, str)),
@@ -267,28 +259,20 @@ class RejectionABC:
                     "a function",
                     "define `summaries` on the simulator, and choose a distance by name",
                 )
-        document = {
-            "method": METHOD,
-            "simulator": self.simulator,
-            "prior": prior_to_dict(self.prior),
-            "data": layout_to_dict(self.data),
-            "acceptance": asdict(self.acceptance),
-            "training": self.history,
-            "versions": {name: version(name) for name in ("sbi_kit", "numpy", "scipy")},
-        }
-        arrays = {
-            "table": {"u": self.u, "z": self.z},
-            "reduction": self.reduction.arrays(),
-            "familiarity": self.familiarity.arrays(),
-        }
-        tensors = {
-            f"{part}.{name}": torch.from_numpy(np.array(values))
-            for part, named in arrays.items()
-            for name, values in named.items()
-        }
-        digest = write_posterior(Path(path), document, tensors, overwrite=overwrite)
-        if self.certificate is not None and self.certificate.posterior == digest:
-            write_certificate(Path(path), self.certificate)
+        save_posterior(
+            self,
+            path,
+            method=METHOD,
+            document={"acceptance": asdict(self.acceptance)},
+            weights={},
+            arrays={
+                "table": {"u": self.u, "z": self.z},
+                "reduction": self.reduction.arrays(),
+                "familiarity": self.familiarity.arrays(),
+            },
+            packages=("sbi_kit", "numpy", "scipy"),
+            overwrite=overwrite,
+        )
 
     def _numbers(self, x: Any, context: Mapping[str, ArrayLike] | None) -> Array:
         """What is compared of datasets, shape (b, k); the door for all data."""
@@ -381,7 +365,8 @@ def fit_abc(
         adjusted=adjust,
     )
     u, context = bank.prior.whiten(bank.theta[rows]), bank.context[rows].T
-    own = getattr(bank.model, "summaries", None)
+    model, _ = find_model(bank)
+    own = getattr(model, "summaries", None)
     reduction, z = fit_reduction(
         _chunks(bank, rows),
         u,
@@ -408,7 +393,7 @@ def fit_abc(
             "semi_automatic": bool(semi_automatic),
             "context": {name: [low, high] for name, low, high in known},
         },
-        model=bank.model,
+        model=model,
     )
 
 

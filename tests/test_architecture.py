@@ -24,7 +24,7 @@ FLOORS = {
         "summary.standardize summary.encoded "
         "spline spline_kernels flow network mixture encoder batches "
         "familiarity rows train checkpoint posterior_file certificate importance inference "
-        "observing"
+        "observing saving"
     ),
     METHODS: (
         "neural learning fitting online rejection loading "

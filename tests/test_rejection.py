@@ -267,7 +267,8 @@ def test_saved_and_loaded_it_gives_the_same_draws(posterior, tmp_path):
 
 def test_the_simulators_own_summaries_are_found_again(tmp_path, monkeypatch):
     model = sk.load_simulator("coalescent")
-    posterior = sk.fit_abc(sk.simulate(model, 1_000, seed=1), quantile=0.1)
+    sk.simulate(model, 1_000, seed=1, path=tmp_path / "b")
+    posterior = sk.fit_abc(sk.Bank.open(tmp_path / "b"), quantile=0.1)
     assert posterior.history["summaries"] == "simulator"
     posterior.save(tmp_path / "p")
     again = sk.load(tmp_path / "p")
