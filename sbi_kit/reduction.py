@@ -1,10 +1,11 @@
 """From datasets to the few numbers that approximate Bayesian computation compares.
 
 Summaries of a dataset are scaled and then projected to one number per parameter, the regression of
-the whitened parameters u on the summaries and their squares: an estimate of the posterior mean, the
-summary that loses least of it (semi-automatic ABC; Fearnhead and Prangle 2012, JRSS B 74:419). Each
-is in units of its residual, so that a parameter which the data say nothing about does not count in
-a distance. What is known exactly, the size of a dataset and its context, stands beside them.
+the whitened parameters u on the summaries, their squares, what is known exactly (the size of a
+dataset, its context) and products with that: an estimate of the posterior mean, the summary that
+loses least of it (semi-automatic ABC; Fearnhead and Prangle 2012, JRSS B 74:419). Each is in units
+of its residual, so that a parameter which the data say nothing about does not count in a distance.
+What is known exactly stands beside them.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -39,8 +40,8 @@ class Reduction:
         center: Median of each of p summaries, which also stands for NaN, shape (p,).
         scale: Their spread, shape (p,).
         intercept: Of the projection, shape (d,); empty where there is none.
-        slopes: Of the projection on summaries and squares, shape (2 p, d); empty where there is
-            none.
+        slopes: Of the projection on summaries, their squares, what is known and products with it,
+            shape (2 p + e + e p, d); empty where there is none.
         known_center: Mean of log n, where n varies, and of the context, shape (e,).
         known_scale: Their sd, shape (e,).
     """
@@ -69,9 +70,10 @@ class Reduction:
     def reduce(self, raw: Array, known: Array) -> Array:
         """The numbers (b, k) of datasets with summaries raw (b, p) and known quantities (b, e)."""
         z = _scaled(raw, self.center, self.scale)
+        beside = (known - self.known_center) / self.known_scale
         if self.slopes.size:
-            z = self.intercept + _with_squares(z) @ self.slopes
-        return np.concatenate([z, (known - self.known_center) / self.known_scale], axis=1)
+            z = self.intercept + _terms(z, beside) @ self.slopes
+        return np.concatenate([z, beside], axis=1)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All arrays by name, to be saved."""
@@ -115,14 +117,13 @@ def fit_reduction(
         raise BadValue("one number of summaries", got, "return as many whatever the data")
     raw, known = np.concatenate(parts), np.concatenate(others)
     center, scale = _spread(raw)
+    mean, sd = known.mean(axis=0), known.std(axis=0)
+    sd[sd == 0] = 1.0
     intercept, slopes = np.zeros(0), np.zeros((0, 0))
     if semi_automatic:
-        intercept, slopes = _project(_with_squares(_scaled(raw, center, scale)), u)
-    sd = known.std(axis=0)
-    sd[sd == 0] = 1.0
-    made = Reduction(
-        layout, function, counts, center, scale, intercept, slopes, known.mean(axis=0), sd
-    )
+        terms = _terms(_scaled(raw, center, scale), (known - mean) / sd)
+        intercept, slopes = _project(terms, u)
+    made = Reduction(layout, function, counts, center, scale, intercept, slopes, mean, sd)
     return made, made.reduce(raw, known)
 
 
@@ -212,8 +213,10 @@ def _scaled(raw: Array, center: Array, scale: Array) -> Array:
     return np.asarray(np.clip(z, -_REACH, _REACH))
 
 
-def _with_squares(z: Array) -> Array:
-    return np.concatenate([z, np.square(z)], axis=1)
+def _terms(z: Array, beside: Array) -> Array:
+    """What is regressed on: z (b, p), its squares, beside (b, e), and products of the two."""
+    products = (z[:, :, None] * beside[:, None, :]).reshape(len(z), -1)
+    return np.concatenate([z, np.square(z), beside, products], axis=1)
 
 
 def _project(features: Array, u: Array) -> tuple[Array, Array]:
