@@ -7,7 +7,7 @@ from torch import nn
 
 from sbi_kit.data import Exchangeable, Matrix, Series, Vector
 from sbi_kit.network import Architecture, build_network, shapes_of
-from sbi_kit.summary import SUMMARIES, default_summary
+from sbi_kit.summary import SUMMARIES, default_summary, two_way
 from sbi_kit.summary.cells import Cell
 from sbi_kit.summary.convolution import Halving
 from sbi_kit.summary.gated import Gated, GatedBlock
@@ -518,3 +518,22 @@ def test_two_standardisations_stand_side_by_side():
     expected = np.concatenate([cells(table[:, :2]), context(table[:, 2:])], axis=1)
     np.testing.assert_array_equal(both(table), expected)
     assert (both.features, both.features_from(2), cells.features) == (9, 3, 6)
+
+
+# What a two-way summary shows beside its networks
+
+
+def test_ties_and_variances_are_counted():
+    values = torch.tensor([[[2.0, 1.0], [2.0, 5.0], [4.0, 5.0], [9.0, 9.0]]])
+    mask = torch.tensor([[True, True, True, False]])
+    pairs, kinds = two_way._log_ties(values, mask)
+    np.testing.assert_allclose(pairs.exp(), [[5 / 9, 5 / 9]], rtol=1e-5)
+    np.testing.assert_allclose(kinds.exp(), [[2 / 3, 2 / 3]], rtol=1e-5)
+    alike, _ = two_way._log_ties(torch.full((1, 4, 2), 3.0), mask)
+    np.testing.assert_allclose(alike.exp(), [[1, 1]], rtol=1e-5)
+    _, apart = two_way._log_ties(torch.arange(8.0).view(1, 4, 2), mask)
+    np.testing.assert_allclose(apart.exp(), [[1, 1]], rtol=1e-5)
+    there = mask[..., None].expand_as(values)
+    wide = two_way._log_variance(values, there, dim=1)
+    exact = values[0, :3].var(dim=0, correction=0)
+    np.testing.assert_allclose(wide.exp()[0], exact + two_way._LEAST, rtol=1e-5)

@@ -8,6 +8,10 @@ as in an exchangeable matrix layer (Hartford et al. 2018, arXiv:1803.02879), φ 
 over columns describe rows and means over rows describe columns; each of these two sets goes through
 a network of its own, as the observations of a deep set do. The entries are many and see one thin
 layer; depth is where the rows and columns are.
+
+Beside them stand what sums of smooth functions of entries come to slowly: logarithms of the
+variance of each row and column, and of how many values of a column are equal (the share of pairs
+that are alike and the share of values that differ), which is what counts and alleles are about.
 """
 
 import torch
@@ -16,6 +20,7 @@ from torch import Tensor, nn
 from sbi_kit.summary.gated import Gated, GatedBlock, gated
 from sbi_kit.summary.ragged import log_size, mask_of, mean_over
 
+_LEAST = 1e-4  # of a variance or a share, so that it has a logarithm
 _LARGE = 4.0  # root mean square of a row's or column's features, which are of order one
 
 
@@ -36,9 +41,9 @@ class TwoWay(nn.Module):
         self.of_entry = nn.Linear(self.views, 2 * channels)
         self.of_row = nn.Linear(moments, 2 * channels, bias=False)
         self.of_column = nn.Linear(moments, 2 * channels, bias=False)
-        self.row = nn.Sequential(Gated(channels + moments, hidden), GatedBlock(hidden))
-        self.column = nn.Sequential(Gated(channels + moments, hidden), GatedBlock(hidden))
-        self.mix = nn.Linear(2 * hidden + 1, width)
+        self.row = nn.Sequential(Gated(channels + moments + 1, hidden), GatedBlock(hidden))
+        self.column = nn.Sequential(Gated(channels + moments + 3, hidden), GatedBlock(hidden))
+        self.mix = nn.Linear(2 * hidden + 5, width)
 
     def forward(self, x: Tensor, n: Tensor) -> Tensor:
         mask = mask_of(x, n)
@@ -51,9 +56,14 @@ class TwoWay(nn.Module):
         each = gated(
             self.of_entry(entries) + self.of_row(row)[:, :, None] + self.of_column(column)[:, None]
         )  # (b, n, columns, channels)
-        rows = self.row(_damped(each.mean(dim=2), row))  # (b, n, hidden)
-        columns = self.column(_damped(_mean_over_rows(each, n), column))  # (b, columns, hidden)
-        parts = [mean_over(rows, n), columns.mean(dim=1), log_size(x, n)]
+        values = entries[..., 0].detach()
+        spread = _log_variance(values, torch.ones_like(mask[..., None]).expand_as(values), dim=2)
+        wide = _log_variance(values, mask[..., None].expand_as(values), dim=1)
+        plain = torch.stack([wide, *_log_ties(values, mask)], dim=-1)  # (b, columns, 3)
+        rows = self.row(_damped(each.mean(dim=2), row, spread[..., None]))  # (b, n, hidden)
+        columns = self.column(_damped(_mean_over_rows(each, n), column, plain))
+        together = torch.cat([mean_over(spread[..., None], n), plain.mean(dim=1)], dim=-1)
+        parts = [mean_over(rows, n), columns.mean(dim=1), log_size(x, n), together]
         features: Tensor = self.mix(torch.cat(parts, dim=-1))
         return features
 
@@ -62,6 +72,29 @@ def _mean_over_rows(x: Tensor, n: Tensor) -> Tensor:
     """Mean over the true rows, (b, n, columns, f) to (b, columns, f)."""
     mean: Tensor = mean_over(x.flatten(2), n).unflatten(-1, x.shape[2:])
     return mean
+
+
+def _log_variance(values: Tensor, there: Tensor, *, dim: int) -> Tensor:
+    """Logarithm of the variance along an axis of values (b, n, columns), of what is there."""
+    count = there.sum(dim, keepdim=True).clamp_min(1)
+    mean = values.mul(there).sum(dim, keepdim=True) / count
+    squares = (values - mean).square().mul(there)
+    return (squares.sum(dim) / count.squeeze(dim) + _LEAST).log()
+
+
+def _log_ties(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Logarithms of the share of pairs that are alike and of values that differ, (b, columns)."""
+    there = mask[..., None].expand_as(values)
+    ordered = values.masked_fill(~there, torch.inf).sort(dim=1).values
+    first = torch.ones_like(there)
+    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    # Ordered, those alike stand together; what is not there is last.
+    group = first.cumsum(dim=1) - 1
+    counts = torch.zeros_like(values).scatter_add_(1, group, there.to(values.dtype))
+    n = there.sum(dim=1).clamp_min(1)
+    pairs = counts.square().sum(dim=1) / n.square()
+    kinds = (first & there).sum(dim=1) / n
+    return pairs.clamp_min(_LEAST).log(), kinds.clamp_min(_LEAST).log()
 
 
 def _damped(*parts: Tensor) -> Tensor:
