@@ -133,7 +133,7 @@ class NeuralPosterior:
         )
 
     def summarise(self, x: Any, context: Mapping[str, ArrayLike] | None = None) -> Array:
-        """The features that the summary network learned, such as for `fit_abc`.
+        """The features that the summary network learned.
 
         Args:
             x: One dataset or several, in any form that `sample` accepts.
@@ -147,6 +147,36 @@ class NeuralPosterior:
         """
         features = self.encoder.summarise(read(x, self.data, context))
         return features.double().numpy()
+
+    def estimate(
+        self,
+        x: Any,
+        context: Mapping[str, ArrayLike] | None = None,
+        *,
+        draws: int = 200,
+        seed: int = 0,
+    ) -> Array:
+        """Posterior means of the whitened parameters, the summaries that `fit_abc` can learn.
+
+        Args:
+            x: One dataset or several, in any form that `sample` accepts.
+            context: As for `sample`.
+            draws: Draws that each mean is taken of.
+            seed: Their seed.
+
+        Returns:
+            Means, shape (b, d).
+
+        Raises:
+            BadValue, BadType: As for `sample`.
+        """
+        size = expect_integer("draws", draws, low=1)
+        summaries = self.encoder.summarise(read(x, self.data, context))
+        features = mixture.contexts(self.encoder.networks, summaries)
+        total = np.zeros((len(summaries), len(self.prior.names)))
+        for (rows, _), u in mixture.draw(self.encoder.networks, features, size, seed):
+            total[rows] += u.sum(axis=1, dtype=np.float64)
+        return total / size
 
     def infer(
         self,

@@ -25,7 +25,7 @@ SummaryFunction: TypeAlias = Callable[..., Any]
 
 _TOGETHER = 500_000  # observations that are summarised in one call
 _MOST_PAIRS = 10  # columns whose correlations are among the standard summaries
-_RIDGE = 1e-6  # of the variance of a summary
+_RIDGES = 1e-10, 1.0  # smallest and largest, of the largest variance along a direction
 _REACH = 8.0  # sds beyond which a summary is taken for this far
 
 
@@ -220,12 +220,20 @@ def _terms(z: Array, beside: Array) -> Array:
 
 
 def _project(features: Array, u: Array) -> tuple[Array, Array]:
-    """Intercept (d,) and slopes (f, d) of u on features, in units of the residuals' sd."""
-    mean, target = features.mean(axis=0), u.mean(axis=0)
+    """Intercept (d,) and slopes (f, d) of a ridge regression, in units of the residuals' sd."""
+    mean, target = features.mean(axis=0), u - u.mean(axis=0)
     centred = features - mean
-    gram = centred.T @ centred
-    gram[np.diag_indices(len(gram))] += _RIDGE * len(u) + 1e-12
-    slopes = np.linalg.solve(gram, centred.T @ (u - target))
-    residual = (u - target - centred @ slopes).std(axis=0)
+    gram, cross = centred.T @ centred, centred.T @ target
+    variance, vectors = np.linalg.eigh(gram)
+    variance, along = np.maximum(variance, 0.0), vectors.T @ cross  # (f,), (f, d)
+    ridges = np.geomspace(*_RIDGES, 25) * max(float(variance[-1]), 1e-12)
+    weights = 1 / (variance + ridges[:, None])  # (ridges, f)
+    explained = np.einsum("rf,fd->rd", weights * (2 - weights * variance), along**2)
+    free = 1 - (weights * variance).sum(axis=1) / len(u)
+    # Generalised cross-validation: the error of leaving out one simulation, on average.
+    errors = (np.square(target).sum(axis=0) - explained) / np.square(free)[:, None]
+    best = np.argmin(errors, axis=0)
+    slopes = vectors @ (weights[best].T * along)
+    residual = np.sqrt(errors[best, np.arange(u.shape[1])] / len(u))
     slopes = slopes / np.maximum(residual, 1e-6)
     return -mean @ slopes, slopes

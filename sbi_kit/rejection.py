@@ -316,7 +316,7 @@ def fit_abc(
     Args:
         bank: The simulations; their summaries stay in memory.
         summaries: Maps datasets of one size, shape (r, n, columns), or (r, columns) of a `Vector`,
-            to summaries (r, p), such as the method `summarise` of a neural posterior; where the
+            to summaries (r, p), such as the method `estimate` of a neural posterior; where the
             layout declares a context, it is passed as `context=`, a mapping. None takes the
             simulator's own method `summaries`, or else the standard ones: moments and quantiles
             of every column, correlations, and of a series its autocorrelation and peak.

@@ -224,16 +224,35 @@ def test_a_function_gets_datasets_of_one_size_with_their_context():
     assert abs(draws[0, :, 0].mean() - sets_of(30, 1.5, 0).mean() / 1.5) < 0.3
 
 
-def test_learned_features_are_summaries_too():
+@pytest.mark.parametrize("learned", ["estimate", "summarise"])
+def test_learned_numbers_are_summaries_too(learned):
     model = location(data=sk.Exchangeable(columns=("x", "y"), n=10), simulate=many, units={})
     bank = sk.simulate(model, 6_000, seed=1)
     neural = sk.fit(bank, seed=2, steps=300, width=8, hidden=16)
-    posterior = sk.fit_abc(bank, summaries=neural.summarise, quantile=0.05)
+    posterior = sk.fit_abc(bank, summaries=getattr(neural, learned), quantile=0.05)
     x = many(np.array([[0.5, -0.5]]), np.random.default_rng(3), 10)
     draws = posterior.sample(x, draws=2_000, seed=1)[0]
     exact = x[0].mean(0) * 10 / (10 + NOISE**2)
     np.testing.assert_allclose(draws.mean(0), exact, atol=0.08)
     np.testing.assert_allclose(draws.std(0), NOISE / math.sqrt(10 + NOISE**2), rtol=0.3)
+
+
+def test_estimates_are_posterior_means(bank):
+    neural = sk.fit(bank, seed=2, steps=60, width=8, hidden=8)
+    draws = neural.sample(OBSERVED, draws=200, seed=0)  # the prior is a standard normal
+    np.testing.assert_allclose(neural.estimate(OBSERVED), draws.mean(axis=1), atol=1e-6)
+
+
+def test_the_projection_is_not_learned_by_heart():
+    """1,500 simulations, 300 summaries that say nothing beside two that say all."""
+
+    def summaries(x):
+        noise = np.sin(1e4 * x @ np.random.default_rng(1).normal(size=(2, 300)))
+        return np.column_stack([x, noise])
+
+    bank = sk.simulate(location(), 1_500, seed=1)
+    posterior = sk.fit_abc(bank, summaries=summaries, quantile=0.2)
+    assert kl_of(posterior, OBSERVED) < 0.25
 
 
 def many(theta, rng, n):

@@ -4,7 +4,7 @@ For `coalescent` (5,600 simulations, the nearest 300, as in the reference of Bea
 Balding 2002, whose three summaries give R² of log theta .931 with regression) and for `ricker` at
 T = 500: R² of posterior means of 500 fresh datasets, the share of truths in the central 90 %
 interval, mean effective sample size and CPU seconds, of rejection alone and with regression.
-Learned summaries are the features of a posterior network that `fit` trained on 20,000 other
+Learned summaries are the means of a posterior network that `fit` trained on 20,000 other
 simulations; the last row is that posterior itself.
 """
 
@@ -57,7 +57,7 @@ def main() -> None:
             ("hand-made", bank, {"semi_automatic": False}),
             ("hand-made, projected", bank, {}),
             ("standard, projected", standard, {}),
-            ("learned, projected", bank, {"summaries": neural.summarise}),
+            ("learned, projected", bank, {"summaries": neural.estimate}),
         ):
             for adjust in (False, True):
                 posterior = sk.fit_abc(source, quantile=quantile, adjust=adjust, **options)
