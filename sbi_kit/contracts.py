@@ -5,7 +5,7 @@ Letters in shapes are the same everywhere: b datasets, n observations in a datas
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,3 +129,21 @@ class Posterior(Protocol):
 
     def log_prob(self, theta: Array, x: Any) -> Array:
         """Log density: theta (b, d) to (b,), or (b, draws, d) to (b, draws)."""
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """A supervised method with scikit-learn's conventions: constructors only store settings.
+
+    What it has learned are attributes whose names end in `_`. Where it predicts classes, too, there
+    is `predict_proba(x)`, probabilities (rows, classes).
+    """
+
+    def fit(self, x: Any, y: Any) -> Self:
+        """Learn from features x, a frame or (rows, features), and a target y (rows,)."""
+
+    def predict(self, x: Any) -> Any:
+        """The target of each row, shape (rows,)."""
+
+    def score(self, x: Any, y: Any) -> float:
+        """How well rows are predicted; higher is better."""

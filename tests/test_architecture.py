@@ -21,14 +21,17 @@ FLOORS = {
         "summary.two_way summary.moments summary.soft summary.set_transformer "
         "summary.windows summary.cells summary.recurrent summary.convolution "
         "summary.standardize spline spline_kernels flow network mixture encoder batches "
-        "familiarity train checkpoint posterior_file certificate importance inference "
+        "familiarity rows train checkpoint posterior_file certificate importance inference "
         "observing"
     ),
     METHODS: (
         "neural learning fitting online rejection loading "
         "mle mle.estimate mle.columns mle.gaussian mle.bernoulli mle.linear mle.logistic "
         "mle.likelihood mle.maximise "
-        "autodiff autodiff.elementary autodiff.program autodiff.tracing autodiff.tables"
+        "autodiff autodiff.elementary autodiff.program autodiff.tracing autodiff.tables "
+        "supervised supervised.columns supervised.conditioning supervised.descent "
+        "supervised.lesson supervised.losses supervised.multitask supervised.network "
+        "supervised.proximal supervised.scores supervised.selection"
     ),
     JUDGES: (
         "diagnostics diagnostics.bands diagnostics.ranks diagnostics.uniformity "
@@ -64,7 +67,14 @@ OWNERS = {
     "xarray": {"arviz_bridge"},
     "loky": {"workers"},
     "matplotlib": {name for name in FLOOR_OF if name.startswith("plots.")},
-    "sklearn": {"diagnostics.distances"},
+    "sklearn": {
+        "diagnostics.distances",
+        "supervised.lesson",
+        "supervised.multitask",
+        "supervised.network",
+        "supervised.scores",
+        "supervised.selection",
+    },
     "dask": set(),
     "jinja2": {"page"},
     "click": SURFACES,
