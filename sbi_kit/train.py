@@ -173,7 +173,7 @@ class _Run:
     batches: Batches
     recipe: Recipe
     state: State
-    weights: dict[str, nn.Parameter]
+    weights: dict[str, Tensor]  # and running statistics, which go with them
     average: dict[str, Tensor] = field(default_factory=dict)  # of the weights over recent steps
     best: dict[str, Tensor] = field(default_factory=dict)
     started: float = 0.0  # when it began, if it had not been interrupted
@@ -221,7 +221,8 @@ def train(
         fused=True,
     )
     state = State(step=0, end=recipe.steps)
-    run = _Run(module, optimizer, loss, batches, recipe, state, dict(module.named_parameters()))
+    weights = {k: v for k, v in module.state_dict().items() if v.is_floating_point()}
+    run = _Run(module, optimizer, loss, batches, recipe, state, weights)
     if checkpoint is not None:
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         found = read_checkpoint(checkpoint, part=member)
