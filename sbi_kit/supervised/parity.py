@@ -17,6 +17,7 @@ Flips are as frequent as the share of ones among the bits under uniform noise ou
 rate that is learned; where there are none, equally frequent everywhere.
 """
 
+import math
 from typing import Any, Self
 
 import numpy as np
@@ -168,7 +169,7 @@ def _mismatch(bits: IntArray, labels: IntArray, parity: NDArray[np.bool_]) -> fl
 
 def _clear(mismatch: float, rows: int) -> bool:
     """Whether so few mismatches are no chance."""
-    return mismatch < 0.5 - _CLEAR * 0.5 / np.sqrt(rows)
+    return mismatch < 0.5 - _CLEAR * 0.5 / math.sqrt(rows)
 
 
 def _eliminate(

@@ -12,6 +12,7 @@ next layers combine them; from dense random weights, the noise of all inputs add
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -51,17 +52,17 @@ class WideDeepNetwork(nn.Module):
         super().__init__()
         self.wide = nn.Sequential(nn.Linear(inputs, wide), nn.ReLU()) if wide else None
         sizes = (inputs, *deep)
-        linear = [nn.Linear(*pair) for pair in zip(sizes[:-1], sizes[1:], strict=True)]
+        linear = [nn.Linear(*pair) for pair in pairwise(sizes)]
         layers: list[nn.Module] = []
         for layer in linear:
             size = layer.out_features
             layers += [layer, nn.ReLU(), nn.BatchNorm1d(size), nn.Dropout(dropout)]
         self.deep = nn.Sequential(*layers)
         self.head = nn.Linear(wide + sizes[-1], 1)
-        for layer in self.modules():
-            if isinstance(layer, nn.Linear):
-                nn.init.xavier_uniform_(layer.weight)
-                nn.init.zeros_(layer.bias)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
         _one_input_each(linear[0])
 
     def forward(self, x: Tensor) -> Tensor:
