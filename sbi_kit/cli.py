@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from sbi_kit import console, exits, options
 
@@ -21,9 +22,16 @@ if TYPE_CHECKING:
     from sbi_kit.loading import SavedPosterior
 
 DEFAULT_SIMULATIONS = 200_000
+DEFAULT_ROWS = 20_000
 _DATASETS, _DRAWS = 500, 500  # of a calibration check
 _BANK = ".bank"  # in the posterior's directory until it is done
 _TABLE = 4_000  # draws behind a table of means and intervals
+# Options of `fit` that belong to one kind of model alone.
+_OF_SIMULATORS = (
+    *("simulations", "bank", "online", "steps", "minutes", "summary", "members"),
+    *("workers", "context", "skip_failures"),
+)
+_OF_GENERATORS = ("rows", "observed", "target", "folds")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -135,7 +143,7 @@ def simulate(
 
 @cli.command()
 @click.argument("name")
-@click.option("--out", type=options.FOLDER, required=True, help="Directory of the posterior.")
+@click.option("--out", type=options.FOLDER, required=True, help="Directory of what is fitted.")
 @options.number("--simulations", f"Simulations to train on; {DEFAULT_SIMULATIONS:,} by default.")
 @click.option("--bank", type=options.FOLDER, help="Bank to train on instead; it stays as it is.")
 @click.option("--online", is_flag=True, help="Simulate while training, with no bank beforehand.")
@@ -155,8 +163,16 @@ def simulate(
 @options.settings
 @options.simulated_context
 @options.skip_failures
-@click.option("--overwrite", is_flag=True, help="Replace the posterior that is in --out.")
+@options.number("--rows", f"Labelled data: rows to generate; {DEFAULT_ROWS:,} by default.")
+@click.option("--observed", metavar="FILE.csv", help="Labelled data: rows to learn from instead.")
+@click.option("--target", metavar="NAME", help="Labelled data: column of --observed to predict.")
+@options.number(
+    "--folds", "Labelled data: folds to choose settings by; 0 for none.", low=0, default=5
+)
+@click.option("--overwrite", is_flag=True, help="Replace what is in --out.")
+@click.pass_context
 def fit(
+    command: click.Context,
     name: str,
     out: Path,
     simulations: int | None,
@@ -173,9 +189,13 @@ def fit(
     settings: dict[str, Any],
     context: dict[str, Any],
     skip_failures: bool,
+    rows: int | None,
+    observed: str | None,
+    target: str | None,
+    folds: int,
     overwrite: bool,
 ) -> None:
-    """Train a posterior and judge it by fresh simulations.
+    """Train a posterior and judge it by fresh simulations, or models of labelled data.
 
     Ends with the posterior of the packaged data, if there are any, and the calibration verdict.
 
@@ -184,11 +204,31 @@ def fit(
 
     Until then OUT/.bank holds the simulations and OUT/checkpoint.safetensors the training; stopped
     or killed at any time, the same command goes on where it was.
+
+    If NAME is a generator of labelled data, its target and the class of the highest targets are
+    learned from rows that it generates, or from those of a file. OUT gets the model, scores beside
+    their baselines, figures, and report.md on what limits the task.
     """
+    from sbi_kit.registry import is_generator, load_any, load_simulator
+
+    if is_generator(load_any(name, settings)):
+        _refuse(command, _OF_SIMULATORS, f"{name}, which generates labelled data")
+        _fit_labelled(
+            name,
+            settings,
+            out,
+            rows=rows,
+            observed=observed,
+            target=target,
+            folds=folds,
+            seed=seed,
+            overwrite=overwrite,
+        )
+        return
+    _refuse(command, _OF_GENERATORS, f"{name}, which generates no labelled data")
     from sbi_kit import stages
     from sbi_kit.certificate import certify
     from sbi_kit.posterior_file import CHECKPOINT, expect_free
-    from sbi_kit.registry import load_simulator
 
     with_bank = {"--simulations": simulations, "--context": context or None, "--online": online}
     of_networks = {
@@ -252,6 +292,49 @@ def fit(
     (out / CHECKPOINT).unlink(missing_ok=True)
     if bank is None and (out / _BANK).exists():
         shutil.rmtree(out / _BANK)
+
+
+def _refuse(command: click.Context, names: Sequence[str], whom: str) -> None:
+    """Refuse options that were given and mean nothing for a model."""
+    for name in names:
+        if command.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{option} is not for {whom}", command)
+
+
+def _fit_labelled(
+    name: str,
+    settings: dict[str, Any],
+    out: Path,
+    *,
+    rows: int | None,
+    observed: str | None,
+    target: str | None,
+    folds: int,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """`fit` for labelled data."""
+    from sbi_kit import labelled, stages
+    from sbi_kit.registry import load_generator
+
+    if observed is not None and rows is not None:
+        raise click.UsageError("--rows and --observed exclude each other")
+    if observed is None and target is not None:
+        raise click.UsageError("--target needs --observed")
+    labelled.expect_free(out, overwrite=overwrite)
+    model = load_generator(name, settings)
+    watch = stages.Watch()
+    if observed is None:
+        found = labelled.generated(name, model, rows or DEFAULT_ROWS, seed=seed)
+    else:
+        found = labelled.read(observed, target, model, seed=seed)
+    findings = labelled.study(found, folds=folds, seed=seed)
+    watch.lap("training")
+    labelled.write(findings, out, overwrite=overwrite)
+    watch.lap("writing")
+    labelled.show(findings)
+    console.say(f"\n{str(watch).capitalize()}; {labelled.PAGE} and the rest are in {out}.")
 
 
 @cli.command()

@@ -94,7 +94,8 @@ class DataGenerator(Protocol):
 
     There are no parameters to infer, so there is neither a prior nor a posterior: features come
     with the targets that are to be predicted from them. Constructor arguments are kept under their
-    own names, as those of a simulator are.
+    own names, as those of a simulator are. Optional: `best_scores`, a mapping from names of scores
+    to the best values that any prediction can have.
     """
 
     @property

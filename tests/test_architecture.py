@@ -30,7 +30,8 @@ FLOORS = {
         "mle.likelihood mle.maximise "
         "autodiff autodiff.elementary autodiff.program autodiff.tracing autodiff.tables "
         "supervised supervised.columns supervised.conditioning supervised.descent "
-        "supervised.lesson supervised.losses supervised.multitask supervised.network "
+        "supervised.lesson supervised.losses supervised.model_file supervised.multitask "
+        "supervised.network supervised.wide_deep supervised.classes supervised.parity "
         "supervised.proximal supervised.scores supervised.selection"
     ),
     JUDGES: (
@@ -41,12 +42,12 @@ FLOORS = {
         "testing "
         "testing.forms testing.generators testing.priors testing.randomness testing.simulators "
         "testing.streams plots plots.canvas plots.verdict plots.posterior plots.data "
-        "plots.graph"
+        "plots.graph plots.supervised"
     ),
     SURFACE: (
         "__init__ chapters chapters.found chapters.words chapters.findings chapters.verdict "
         "chapters.inputs chapters.posterior chapters.fit chapters.calibration chapters.making "
-        "cli console exits facts options page reporting stages"
+        "cli console exits facts labelled options page reporting stages parities"
     ),
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}

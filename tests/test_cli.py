@@ -358,8 +358,11 @@ def test_help_names_commands_defaults_and_exit_codes(run):
             "got a generator of labelled data, which has none; load it with load_generator, or "
             "write its data with sbi-kit generate.",
         ),
-        ("fit apples --out o", "got a generator of labelled data, which has none; load it with"),
-        ("fit kryptonite --out o", "got a generator of labelled data, which has none; load it"),
+        (
+            "fit apples --out o --online",
+            "--online is not for apples, which generates labelled data;",
+        ),
+        ("fit kryptonite --out o", "Expected a target of many values; got two values of 'label'"),
         ("sample o --observed packaged --out n --draws 0", "Expected --draws as an integer >= 1;"),
         ("sample o --observed packaged --out n --draws -1", "got -1; choose --draws >= 1."),
         ("sample o --observed packaged --out n --draws 1.5", "got '1.5'; pass a whole number"),

@@ -400,3 +400,30 @@ def test_bad_settings_are_refused(settings, error, message):
 def test_bad_rows_are_refused():
     with pytest.raises(BadValue, match="rows as an integer >= 1; got 0"):
         generate(Housing(), 0)
+
+
+@pytest.mark.parametrize("r_squared", [0.0, 0.5, 0.9, 1.0])
+def test_best_scores_are_those_of_whoever_knows_the_index(r_squared):
+    model = Housing(r_squared=r_squared, missing_share=0.0)
+    houses = generate(model, ROWS, seed=5)
+    price, best = houses["SalePrice"].to_numpy(), model.best_scores
+    mean = 200_000 + 30_000 * np.sqrt(r_squared) * model.index(houses)
+    sd = 30_000 * np.sqrt(1 - r_squared)
+    premium = price > 200_000 + 30_000 * stats.norm.ppf(0.8)
+    called = mean > 200_000 + 30_000 * stats.norm.ppf(0.8)
+    right = (premium & called).sum()
+    found = {
+        "R2": 1 - np.mean((price - mean) ** 2) / price.var(),
+        "accuracy": np.mean(premium == called),
+        "precision": right / max(1, called.sum()),
+        "recall": right / premium.sum(),
+        "F1": 2 * right / (called.sum() + premium.sum()),
+        "AUC": area_under_curve(mean + 1e-9 * np.arange(ROWS) % 7, premium)[0],
+    }
+    for name, value in found.items():
+        assert best[name] == pytest.approx(value, abs=0.015), name
+    assert best["RMSE"] == pytest.approx(sd)
+    for level in (0.1, 0.5, 0.9):
+        left = price - (mean + sd * stats.norm.ppf(level))
+        loss = np.maximum(level * left, (level - 1) * left).mean()
+        assert best[f"pinball {level:g}"] == pytest.approx(loss, rel=0.02, abs=1e-6)

@@ -121,3 +121,13 @@ def test_settings_are_refused_in_one_sentence(settings, sentence):
 def test_few_rows_are_refused():
     with pytest.raises(BadValue, match="at least 10 rows to train a network; got n_samples = 9"):
         MultiTaskNetwork().fit(*folded(9))
+
+
+def test_estimators_are_found_by_name():
+    import sbi_kit.supervised as room
+
+    assert room.MultiTask is MultiTask
+    assert room.MultiTaskNetwork is MultiTaskNetwork
+    assert set(dir(room)) == {"MultiTask", "MultiTaskNetwork"}
+    with pytest.raises(AttributeError, match="no attribute 'Multitask'"):
+        room.Multitask  # noqa: B018

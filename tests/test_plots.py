@@ -408,3 +408,50 @@ def test_nothing_global_changes_and_no_figure_stays_open(exact):
     import matplotlib.pyplot as plt
 
     assert plt.get_fignums() == []
+
+
+# Supervised models
+
+
+def supervised_figures(dark):
+    rng = np.random.default_rng(0)
+    lams = np.geomspace(0.5, 5e-4, 15)
+    weights = np.cumsum(rng.standard_normal((2, 15, 40)) * (rng.random(40) < 0.7), axis=1)
+    names = [*NAMES, *(f"feature_{j}=a_level_of_it" for j in range(32))]
+    yield (
+        "path",
+        plots.weights_along_path(lams, *weights, names, chosen=0.01, dark=dark),
+    )
+    yield "importances", plots.importances(names, *rng.gamma(1, 1, (3, 40)), dark=dark)
+    yield "few", plots.importances(names[:2], *rng.gamma(1, 1, (3, 2)), dark=dark)
+    said = np.linspace(0.01, 0.9, 10)
+    seen = said + np.r_[0.3, np.zeros(9)]
+    yield "class calibration", plots.class_calibration(said, seen, np.full(10, 0.02), dark=dark)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_figures_of_supervised_models_have_no_texts_on_each_other(dark):
+    again = dict(supervised_figures(dark))
+    for name, figure in supervised_figures(dark):
+        assert plots.to_png(figure, dpi=50) == plots.to_png(again[name], dpi=50)
+        shown = texts(figure)
+        touching = [
+            (a[0].get_text(), b[0].get_text())
+            for a, b in itertools.combinations(shown, 2)
+            if overlap(a, b)
+        ]
+        assert not touching, name
+
+
+def test_supervised_figures_show_what_they_are_given():
+    figures = dict(supervised_figures(False))
+    first, second = figures["path"].axes
+    assert "40 weights are not zero" in first.get_title(loc="left")
+    assert first.get_xlim()[0] > first.get_xlim()[1]  # the penalty falls
+    assert len(second.texts) == 5
+    bars = [patch.get_width() for patch in figures["importances"].axes[2].patches]
+    assert len(bars) == 20
+    assert bars == sorted(bars, reverse=True)
+    (axes,) = figures["class calibration"].axes
+    marked = [line for line in axes.lines if line.get_label() == "outside"]
+    assert marked[0].get_xdata().tolist() == [0.01]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression, QuantileRegressor, Ridge
 
+from sbi_kit.supervised import proximal
 from sbi_kit.supervised.descent import minimise_quadratic, violation
 from sbi_kit.supervised.losses import Entropy, Pinball, Squared
 from sbi_kit.supervised.proximal import Head, Penalty, Task, fit_head, fit_path
@@ -173,3 +174,9 @@ def test_quadratic_without_penalty_is_solved():
     a, c = root @ root.T + np.eye(6), rng.standard_normal(6)
     w = minimise_quadratic(a, c, np.zeros(6), l1=0.0, l2=0.0, tolerance=1e-13)
     assert a @ w == pytest.approx(c, abs=1e-11)
+
+
+def test_a_search_that_is_cut_short_says_so(monkeypatch):
+    monkeypatch.setattr(proximal, "_STEPS", 1)
+    with pytest.warns(UserWarning, match="a minimum within 1 Newton steps; got conditions"):
+        fit_head(task_of("entropy"), Penalty(0.01, 1.0))

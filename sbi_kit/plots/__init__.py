@@ -1,4 +1,4 @@
-"""Figures of verdicts, posteriors and checks; only this folder knows matplotlib.
+"""Figures of verdicts, posteriors, checks and supervised models; only this folder knows matplotlib.
 
 Every function takes results and returns a `matplotlib.figure.Figure` that pyplot does not know of;
 it computes nothing but where to draw. Titles say what one should see. The background is transparent
@@ -16,6 +16,9 @@ from sbi_kit.plots.data import predictive as predictive
 from sbi_kit.plots.graph import computation as computation
 from sbi_kit.plots.posterior import pairs as pairs
 from sbi_kit.plots.posterior import training as training
+from sbi_kit.plots.supervised import class_calibration as class_calibration
+from sbi_kit.plots.supervised import importances as importances
+from sbi_kit.plots.supervised import weights_along_path as weights_along_path
 from sbi_kit.plots.verdict import averaged as averaged
 from sbi_kit.plots.verdict import contraction as contraction
 from sbi_kit.plots.verdict import coverage as coverage

@@ -123,8 +123,9 @@ def _widen(
         values = _numbers(frame[name], name)
         parts.append(np.where(np.isnan(values), median, values)[:, None])
     for name, known in levels.items():
-        codes = pd.Index(list(known)).get_indexer(pd.Index(_texts(frame[name])))
-        parts.append((codes[:, None] == np.arange(len(known))).astype(np.float64))
+        codes, texts = _texts(frame[name])
+        places = pd.Index(list(known)).get_indexer(pd.Index(texts))[codes]
+        parts.append((places[:, None] == np.arange(len(known))).astype(np.float64))
     return np.concatenate(parts, axis=1)
 
 
@@ -156,12 +157,14 @@ def _numbers(column: "pd.Series[Any]", name: object) -> Array:
     return np.asarray(values, dtype=np.float64)
 
 
-def _texts(column: "pd.Series[Any]") -> list[str]:
-    """Levels as text."""
-    return [GAP if gone else str(v) for v, gone in zip(column, column.isna(), strict=True)]
+def _texts(column: "pd.Series[Any]") -> tuple[IntArray, list[str]]:
+    """The place of each row's level in a list of levels as text, the last for what is missing."""
+    codes, known = pd.factorize(column)
+    return np.where(codes < 0, len(known), codes), [*map(str, known), GAP]
 
 
 def _frequent(column: "pd.Series[Any]", fewest: int) -> tuple[str, ...]:
     """Levels of at least so many rows, in alphabetical order."""
-    names, counts = np.unique(_texts(column), return_counts=True)
-    return tuple(str(name) for name, count in zip(names, counts, strict=True) if count >= fewest)
+    codes, texts = _texts(column)
+    counts = pd.Series(texts)[codes].value_counts()
+    return tuple(sorted(str(name) for name, count in counts.items() if count >= fewest))

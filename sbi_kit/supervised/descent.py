@@ -16,7 +16,8 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from sbi_kit.contracts import Array
 
-_SWEEPS = 100  # before a leap is tried, which costs as much as many of them
+_SWEEPS = 50  # before a leap is tried, which costs as much as many of them
+_JITTER = 1e-10  # added to a diagonal, relative to its largest
 _ROUNDS = 2_000  # of sweeps and a leap, at most
 
 
@@ -95,14 +96,18 @@ def _leap(a: Array, c: Array, w: Array, *, l1: float, l2: float) -> None:
         return
     now, sign = w[there], np.sign(w[there])
     matrix = a[np.ix_(there, there)]
-    matrix.flat[:: len(there) + 1] += 2 * l2
+    diagonal = matrix.reshape(-1)[:: len(there) + 1]
+    diagonal += 2 * l2
+    slope = c[there] - l1 * sign - matrix @ now
+    # Where columns are sums of others, this leads along what they leave open, to the first zero.
+    diagonal += _JITTER * diagonal.max()
     try:
-        best = cho_solve(cho_factor(matrix, check_finite=False), c[there] - l1 * sign)
-    except LinAlgError:  # columns that are sums of others; the sweeps go on
+        change = cho_solve(cho_factor(matrix, check_finite=False), slope)
+    except LinAlgError:
         return
-    change = best - now
     with np.errstate(divide="ignore", invalid="ignore"):
-        until = np.where(best * sign < 0, -now / change, np.inf) if l1 > 0 else np.full(1, np.inf)
+        crossed = (now + change) * sign < 0
+        until = np.where(crossed, -now / change, np.inf) if l1 > 0 else np.full(1, np.inf)
     length = min(1.0, float(until.min()))
     moved = now + length * change
     if length < 1:

@@ -34,8 +34,8 @@ from sbi_kit.supervised.proximal import Head, Penalty, Task, fit_head
 from sbi_kit.supervised.scores import Prediction, scores
 
 _BANDWIDTH = 0.1  # of the smoothed check loss, in standard deviations of what is left of the target
-_SHARPEST = 1e-3  # and at least, in those of the target
-_QUANTILE_TOLERANCE = 1e-6
+_SHARPEST = 0.02  # and at least, in those of the target
+_QUANTILE_TOLERANCE = 1e-5
 _LEAST = 1e-12  # a slope below it is none
 
 

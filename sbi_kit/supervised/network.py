@@ -38,6 +38,8 @@ class SharedTrunk(nn.Module):
         levels: Levels of the quantiles, rising.
     """
 
+    levels: Tensor
+
     def __init__(self, inputs: int, *, width: int, dropout: float, levels: Sequence[float]) -> None:
         super().__init__()
         self.entry = nn.Linear(inputs, width)
@@ -67,7 +69,7 @@ class SharedTrunk(nn.Module):
         x, y, labels = batch
         mean, log_odds, quantiles = self(x)
         entropy = functional.binary_cross_entropy_with_logits(log_odds, labels, reduction="none")
-        total = alpha * (y - mean) ** 2 + beta * entropy
+        total: Tensor = alpha * (y - mean) ** 2 + beta * entropy
         if self.quantiles is not None:
             left = y[:, None] - quantiles
             checks = torch.maximum(self.levels * left, (self.levels - 1) * left)

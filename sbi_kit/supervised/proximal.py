@@ -10,6 +10,7 @@ along a path for as long as steps with it converge fast. For squared errors the 
 and a whole path needs no more than X'X.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,7 +24,7 @@ _STEPS = 200  # Newton steps at most
 _HALVINGS = 40
 _FAST = 0.2  # a violation that falls to this share or less does without a new Hessian
 _ARMIJO = 1e-4
-_INEXACT = 1e-2  # violation left in an expansion's minimum, over that before the step
+_INEXACT = 1e-1  # violation left in an expansion's minimum, over that before the step
 _RIDGE = 1e-3  # rho below which a path begins no higher
 
 
@@ -193,6 +194,13 @@ def _newton(task: Task, penalty: Penalty, state: _State, allowed: float) -> _Sta
         if moved is None:  # as low as numbers of 53 bits can tell
             break
         state = moved
+    else:
+        warnings.warn(
+            f"Expected a minimum within {_STEPS} Newton steps; got conditions of optimality "
+            f"violated by {before:.1e} at lam {penalty.lam:g}; take a larger lam.",
+            UserWarning,
+            stacklevel=4,
+        )
     return state
 
 

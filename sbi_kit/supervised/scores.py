@@ -64,7 +64,6 @@ def scores(y: Array, labels: Array, prediction: Prediction) -> dict[str, float]:
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
         labels, classes, average="binary", zero_division=0.0
     )
-    both = labels.min() < labels.max()
     found = {
         "R2": metrics.r2_score(y, prediction.mean) if len(y) > 1 else np.nan,
         "RMSE": np.sqrt(np.mean((y - prediction.mean) ** 2)),
@@ -72,11 +71,18 @@ def scores(y: Array, labels: Array, prediction: Prediction) -> dict[str, float]:
         "precision": precision,
         "recall": recall,
         "F1": f1,
-        "AUC": metrics.roc_auc_score(labels, prediction.probability) if both else np.nan,
+        "AUC": area_under_curve(labels, prediction.probability),
     }
     for tau, quantile in prediction.quantiles.items():
         found[f"pinball {tau:g}"] = metrics.mean_pinball_loss(y, quantile, alpha=tau)
     return {name: float(value) for name, value in found.items()}
+
+
+def area_under_curve(labels: Array, ranking: Array) -> float:
+    """How often a row of class 1 ranks above one of class 0; NaN where there is only one class."""
+    if labels.min() == labels.max():
+        return np.nan
+    return float(metrics.roc_auc_score(labels, ranking))
 
 
 def baseline(y: Array, labels: Array, rows: int, quantiles: Sequence[float]) -> Prediction:

@@ -25,6 +25,7 @@ from sbi_kit.supervised.multitask import MultiTask
 from sbi_kit.supervised.proximal import Task, fit_path
 
 _LAMS, _SPAN = 15, 1e-2  # of default strengths: how many, and the last over the first
+_PATH_SPAN = 1e-3
 _TOLERANCE = 1e-4
 
 
@@ -120,7 +121,12 @@ def cross_validate(
 
 
 def regularisation_path(
-    model: MultiTask, x: Any, y: Any, labels: Any = None, *, lams: Sequence[float] | None = None
+    model: MultiTask,
+    x: Any,
+    y: Any,
+    labels: Any = None,
+    *,
+    lams: Sequence[float] | Array | None = None,
 ) -> Path:
     """The weights of both heads for many lam, the estimator's other settings as they are.
 
@@ -129,16 +135,19 @@ def regularisation_path(
         x: Features.
         y: Target, shape (rows,).
         labels: Classes 0 and 1; None makes them from y.
-        lams: Strengths of the penalty; None takes 20 as `cross_validate` does.
+        lams: Strengths of the penalty; None takes 15 from the least that leaves neither head a
+            weight, down to a thousandth of it.
     """
     own = clone(model)
     lesson = _read(own, x, y, labels)
-    given = _default_lams(own, lesson, own.rho) if lams is None else lams
-    _expect_some("lams", given, low=0.0, high=np.inf, open_low=True)
-    falling = np.sort(np.asarray(given, dtype=np.float64))[::-1]
+    tasks = _tasks(own, lesson)
+    if lams is None:
+        top = max(task.largest_lam(own.rho) for task in tasks)
+        lams = np.geomspace(top, _PATH_SPAN * top, _LAMS)
+    _expect_some("lams", lams, low=0.0, high=np.inf, open_low=True)
+    falling = np.sort(np.asarray(lams, dtype=np.float64))[::-1]
     both = [
-        np.stack([head.weights for head in fit_path(task, falling, rho=own.rho)])
-        for task in _tasks(own, lesson)
+        np.stack([head.weights for head in fit_path(task, falling, rho=own.rho)]) for task in tasks
     ]
     return Path(falling, both[0], both[1], lesson.columns.names)
 

@@ -1,0 +1,238 @@
+"""`sbi-kit fit` with labelled data: scores beside baselines, files, and what is refused."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sbi_kit import cli, labelled
+from sbi_kit.checks import BadType, BadValue, UnknownName
+from sbi_kit.supervised.model_file import load_model, save_model
+from sbi_kit.supervised.multitask import MultiTask
+from sbi_kit.supervised.network import MultiTaskNetwork
+from simulators.housing import Housing
+
+ROWS = 800
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    """Networks of few steps: how good they are is tested elsewhere."""
+    before = MultiTaskNetwork.__init__.__kwdefaults__
+    MultiTaskNetwork.__init__.__kwdefaults__ = {**before, "steps": 60, "width": 8}
+    yield
+    MultiTaskNetwork.__init__.__kwdefaults__ = before
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What the command leaves for generated rows."""
+    out = tmp_path_factory.mktemp("runs") / "housing"
+    assert run("fit", "housing", "--rows", str(ROWS), "--folds", "2", "--out", str(out)) == 0
+    return out
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    return ended.value.code
+
+
+def prices(rows=200, seed=0):
+    return Housing().generate(rows, np.random.default_rng(seed))
+
+
+def test_everything_is_written(folder):
+    names = {path.name for path in folder.iterdir()}
+    tables = {"scores.csv", "choices.csv", "importances.csv"}
+    assert names == {
+        "model",
+        "report.md",
+        *tables,
+        "path.png",
+        "importances.png",
+        "calibration.png",
+    }
+    scores = pd.read_csv(folder / "scores.csv", index_col="name")
+    columns = ["best possible", "joint", "each alone", "network", "networks alone", "baseline"]
+    assert scores.columns.tolist() == columns
+    assert scores.loc["AUC", "best possible"] == pytest.approx(Housing().best_auc)
+    assert scores.loc["AUC", "baseline"] == 0.5
+    assert abs(scores.loc["R2", "baseline"]) < 0.05
+    assert scores.loc["R2", "joint"] > 0.4
+    for name in ("pinball 0.1", "pinball 0.5", "pinball 0.9", "RMSE"):
+        assert scores.loc[name, "best possible"] < scores.loc[name, "joint"]
+        assert scores.loc[name, "joint"] < 0.8 * scores.loc[name, "baseline"]
+
+
+def test_scores_are_of_rows_that_were_not_learned_from(folder):
+    frame = Housing().generate(ROWS, np.random.default_rng(0))
+    rows = labelled.generated("housing", Housing(), ROWS, seed=0)
+    assert len(rows.y) == 640
+    assert set(rows.x.index).isdisjoint(rows.x_test.index)
+    assert sorted([*rows.y, *rows.y_test]) == sorted(frame["SalePrice"])
+    assert "SalePrice" not in rows.x
+    model = load_model(folder / "model")
+    assert model.threshold_ == pytest.approx(np.quantile(rows.y, 0.8))
+    scores = pd.read_csv(folder / "scores.csv", index_col="name")["joint"]
+    assert model.evaluate(rows.x_test, rows.y_test) == pytest.approx(scores.to_dict())
+    choices = pd.read_csv(folder / "choices.csv")
+    assert choices["loss"].is_monotonic_increasing
+    assert model.lam == pytest.approx(choices["lam"][0])
+
+
+def test_page_says_what_limits_the_task_with_numbers(folder):
+    page = (folder / "report.md").read_text()
+    for sentence in (
+        "**Noise sets a ceiling.** The features explain a share 0.80",
+        f"no model has an AUC above {Housing().best_auc:.3f}",
+        "**Separate linear heads share nothing.**",
+        "**What a target unrelated to the features looks like.**",
+        "condition numbers do not add",
+        "![calibration](calibration.png)",
+    ):
+        assert sentence in page
+
+
+@pytest.mark.slow
+def test_same_command_same_scores(folder, tmp_path):
+    again = tmp_path / "again"
+    assert run("fit", "housing", "--rows", str(ROWS), "--folds", "2", "--out", str(again)) == 0
+    for name in ("scores.csv", "path.png", "report.md", "model/model.json"):
+        assert (again / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_any_file_with_any_target(tmp_path, capsys):
+    file, out = tmp_path / "houses.csv", tmp_path / "out"
+    prices().rename(columns={"SalePrice": "Price"}).to_csv(file, index=False)
+    arguments = ("fit", "housing", "--observed", str(file), "--folds", "0", "--out", str(out))
+    assert run(*arguments) == 2
+    assert "the name of a column to predict" in capsys.readouterr().err
+    assert run(*arguments, "--target", "Price") == 0
+    shown = capsys.readouterr().out
+    assert "best possible" not in shown
+    assert "by default" in shown
+    assert "The ceiling is not known here" in (out / "report.md").read_text()
+    assert not (out / "choices.csv").exists()
+    assert run(*arguments, "--target", "Price") == 2
+    assert "a directory without a model" in capsys.readouterr().err
+    assert run(*arguments, "--target", "Price", "--overwrite") == 0
+
+
+def test_shuffled_targets_cannot_be_predicted():
+    rows = labelled.generated("housing", Housing(), 1_000, seed=3)
+    findings = labelled.study(rows, folds=0, seed=3)
+    for reached in findings.shuffled:
+        assert abs(reached["AUC"] - 0.5) < 0.2
+        assert reached["R2"] < 0.02
+    assert findings.shuffled[1]["R2"] < findings.shuffled[0]["R2"] < 0
+    assert findings.apart < 1e-8
+    assert findings.by_target > 0.8
+    assert findings.hessian.lower <= findings.hessian.joint <= findings.hessian.upper
+
+
+REFUSED = {
+    "text": (lambda f: f.assign(SalePrice="dear"), BadType, "a target of numbers; got .*SalePrice"),
+    "missing": (
+        lambda f: f.assign(SalePrice=f["SalePrice"].mask(f.index == 4)),
+        BadValue,
+        "a target without NaN or inf; got nan in row 4",
+    ),
+    "few": (lambda f: f[:20], BadValue, "at least 50 rows .*; got 20 in houses.csv"),
+    "two values": (
+        lambda f: f.assign(SalePrice=(f.index % 2).astype(float)),
+        BadValue,
+        "a target of many values; got two values of 'SalePrice'",
+    ),
+    "absent": (
+        lambda f: f.rename(columns={"SalePrice": "Saleprice"}),
+        UnknownName,
+        "a column to predict .*did you mean 'Saleprice'",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_files_are_refused_in_one_sentence(what, tmp_path):
+    change, kind, sentence = REFUSED[what]
+    file = tmp_path / "houses.csv"
+    change(prices()).to_csv(file, index=False)
+    with pytest.raises(kind, match=sentence):
+        labelled.read(str(file), None, Housing(), seed=0)
+
+
+def test_files_that_are_none_are_refused(tmp_path):
+    with pytest.raises(BadValue, match="a CSV file of features and a target"):
+        labelled.read(str(tmp_path / "none.csv"), None, Housing(), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("housing", "--simulations", "9"), "--simulations is not for housing, which generates"),
+        (("ricker", "--rows", "9"), "--rows is not for ricker, which generates no labelled data"),
+        (("housing", "--rows", "9", "--observed", "f.csv"), "--rows and --observed exclude each"),
+        (("housing", "--target", "SalePrice"), "--target needs --observed"),
+        (("housing", "--rows", "9"), "at least 50 rows"),
+        (("kryptonite", "--rows", "99"), "a target of many values"),
+    ],
+)
+def test_options_are_refused_in_one_sentence(arguments, sentence, tmp_path, capsys):
+    assert run("fit", *arguments, "--out", str(tmp_path / "out")) == 2
+    assert sentence in " ".join(capsys.readouterr().err.split())
+
+
+def test_directories_are_not_written_over(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(BadValue, match=r"an empty or new directory .*notes\.txt"):
+        labelled.expect_free(tmp_path, overwrite=True)
+    with pytest.raises(BadValue, match="a directory for the model; got the file"):
+        labelled.expect_free(tmp_path / "notes.txt", overwrite=True)
+
+
+# The model's own file
+
+
+@pytest.fixture
+def saved(tmp_path):
+    frame = prices()
+    x, y = frame.drop(columns="SalePrice"), frame["SalePrice"]
+    model = MultiTask(lam=0.01, rho=0.8).fit(x, y)
+    save_model(model, tmp_path / "model")
+    return model, x, y, tmp_path / "model"
+
+
+def test_a_model_read_again_predicts_the_same(saved):
+    model, x, y, folder = saved
+    same = load_model(folder)
+    assert same.get_params() == {**model.get_params(), "quantiles": (0.1, 0.5, 0.9)}
+    assert (same.predict(x) == model.predict(x)).all()
+    assert (same.predict_quantiles(x) == model.predict_quantiles(x)).all()
+    assert same.evaluate(x, y) == model.evaluate(x, y)
+    pd.testing.assert_frame_equal(same.importances_, model.importances_)
+    with pytest.raises(ValueError, match="feature names"):
+        same.predict(x.drop(columns="LotArea"))
+
+
+def test_a_model_that_was_changed_is_refused(saved):
+    model, _, _, folder = saved
+    with pytest.raises(BadValue, match="a directory without a model"):
+        save_model(model, folder)
+    with pytest.raises(BadType, match="a fitted MultiTask; got MultiTask"):
+        save_model(MultiTask(), folder, overwrite=True)
+    document = json.loads((folder / "model.json").read_text())
+    for change, sentence in (
+        ({"version": 2}, "in version 1 of sbi_kit.multitask; got sbi_kit.multitask 2"),
+        ({"weights": "0"}, "weights that do not fit their digest"),
+        ({"settings": None}, "as sbi_kit wrote it; got TypeError"),
+        ({"levels": {}}, "as sbi_kit wrote it; got"),
+    ):
+        (folder / "model.json").write_text(json.dumps({**document, **change}))
+        with pytest.raises(BadValue, match=sentence):
+            load_model(folder)
+    (folder / "model.json").write_text("{")
+    with pytest.raises(BadValue, match="as sbi_kit wrote it; got JSONDecodeError"):
+        load_model(folder)
+    with pytest.raises(BadValue, match=r"a model in .*; got none"):
+        load_model(folder / "nothing")
