@@ -9,7 +9,6 @@ says: how far single features, pairs of them, and all but one bit of a parity te
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
 from pathlib import Path
 from time import perf_counter
@@ -17,11 +16,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.kernel_approximation import Nystroem
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
 
 from sbi_kit import console
 from sbi_kit.checks import BadValue, expect_name
@@ -30,6 +24,7 @@ from sbi_kit.files import write_whole
 from sbi_kit.seeds import numpy_stream
 from sbi_kit.supervised.classes import read_classes
 from sbi_kit.supervised.parity import ParitySolver
+from sbi_kit.supervised.peers import LANDMARKS, matrix, peers
 from sbi_kit.supervised.scores import Calibration, area_under_curve, calibration
 from sbi_kit.supervised.wide_deep import FullyConnected, WideDeep
 
@@ -37,7 +32,6 @@ PAGE = "report.md"
 _TEST = 0.3  # share of the rows that scores are taken of
 _FEWEST = 50  # rows to train and to score on
 _RATES = (1e-3, 3e-3, 1e-2, 2e-2)
-_LANDMARKS = 500  # of the kernel
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +143,7 @@ def study(rows: Rows, *, seed: int) -> Findings:
     others = {
         "fully connected": FullyConnected(learning_rate=rate, seed=seed),
         "one hidden layer": FullyConnected(deep=(256,), learning_rate=rate, seed=seed),
-        **_peers(models["wide & deep"], seed=seed),
+        **peers(models["wide & deep"].columns_, seed=seed),
     }
     solver = _solve(rows, seed=seed)
     if solver is not None:
@@ -173,24 +167,6 @@ def study(rows: Rows, *, seed: int) -> Findings:
         solver,
         None if solver is None else _but_one(rows, solver),
     )
-
-
-def _peers(network: WideDeep, *, seed: int) -> dict[str, Any]:
-    """Models that see the same matrix as the networks."""
-    read = FunctionTransformer(partial(_matrix, network))
-    kernel = Nystroem(gamma=0.5 / len(network.columns_.names), n_components=_LANDMARKS)
-    return {
-        "boosted trees": make_pipeline(read, HistGradientBoostingClassifier(random_state=seed)),
-        "kernel": make_pipeline(
-            read, kernel.set_params(random_state=seed), LogisticRegression(max_iter=1_000)
-        ),
-        "logistic regression": make_pipeline(read, LogisticRegression(max_iter=1_000)),
-    }
-
-
-def _matrix(network: WideDeep, x: pd.DataFrame) -> Array:
-    """What a fitted network makes of a frame."""
-    return np.asarray(network.columns_(x.set_axis([str(name) for name in x.columns], axis=1)))
 
 
 def _table(rows: Rows, models: Mapping[str, Any], seconds: Mapping[str, float]) -> pd.DataFrame:
@@ -220,7 +196,7 @@ def _alone(rows: Rows, network: WideDeep) -> dict[str, tuple[float, float]]:
 
     Beside each stands what the best of as many coins would have, two standard errors included.
     """
-    sides = np.sign(_matrix(network, rows.x))
+    sides = np.sign(matrix(network.columns_, rows.x))
     label = 2 * rows.y - 1
     one = np.abs(label @ sides) / len(label)
     two = np.abs((sides * label[:, None]).T @ sides) / len(label)
@@ -342,7 +318,7 @@ def _slopes(findings: Findings) -> str:
         f"**What local rules see.** By which side of its mean a value lies, {words}. Boosted "
         "trees, which split one feature at a time, have an accuracy of "
         f"{accuracy['boosted trees']:.3f}, logistic regression "
-        f"{accuracy['logistic regression']:.3f}, and the kernel, a linear model of {_LANDMARKS} "
+        f"{accuracy['logistic regression']:.3f}, and the kernel, a linear model of {LANDMARKS} "
         f"features that vary slowly, {accuracy['kernel']:.3f}. A network of one hidden "
         f"layer of 256 units has {accuracy['one hidden layer']:.3f}, the fully connected one with "
         f"two {accuracy['fully connected']:.3f}; the majority has {accuracy['majority']:.3f}."

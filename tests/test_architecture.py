@@ -32,6 +32,7 @@ FLOORS = {
         "supervised supervised.columns supervised.conditioning supervised.descent "
         "supervised.lesson supervised.losses supervised.model_file supervised.multitask "
         "supervised.network supervised.wide_deep supervised.classes supervised.parity "
+        "supervised.peers "
         "supervised.proximal supervised.scores supervised.selection"
     ),
     JUDGES: (
@@ -70,11 +71,15 @@ OWNERS = {
     "matplotlib": {name for name in FLOOR_OF if name.startswith("plots.")},
     "sklearn": {
         "diagnostics.distances",
+        "supervised.classes",
         "supervised.lesson",
         "supervised.multitask",
         "supervised.network",
+        "supervised.parity",
+        "supervised.peers",
         "supervised.scores",
         "supervised.selection",
+        "supervised.wide_deep",
     },
     "dask": set(),
     "jinja2": {"page"},

@@ -12,7 +12,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from sbi_kit.checks import BadType, BadValue
 from sbi_kit.contracts import Estimator
-from sbi_kit.rows import Rows
+from sbi_kit.rows import Rows, split_rows
 from sbi_kit.supervised import FullyConnected, WideDeep
 from sbi_kit.supervised.wide_deep import WideDeepNetwork
 from sbi_kit.train import Recipe, train
@@ -106,8 +106,6 @@ def test_preparation_is_learned_from_the_rows_that_train():
     model = WideDeep(wide=4, **{**SMALL, "steps": 5}, validation_share=3 / 7, seed=5).fit(x, y)
     means = model.columns_.mean
     assert not np.allclose(means, x.mean(axis=0), atol=1e-6)
-    from sbi_kit.rows import split_rows
-
     training, validation = split_rows(100, share=3 / 7, seed=5)
     assert (len(training), len(validation)) == (57, 43)
     assert means == pytest.approx(x[training].mean(axis=0))

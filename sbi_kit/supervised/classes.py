@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import assert_all_finite, column_or_1d
 
 from sbi_kit.checks import BadValue
@@ -25,10 +25,12 @@ def read_classes(y: Any, rows: int) -> tuple[NDArray[Any], Array]:
         wanted = f"classes of {rows} rows, one per row of features"
         raise BadValue(wanted, f"inconsistent {len(column)}", "pass equally many")
     assert_all_finite(column, input_name="y")
-    check_classification_targets(column)
+    kind = type_of_target(column, input_name="y")
+    if kind.startswith("continuous"):
+        got = f"Unknown label type: {kind}"
+        raise BadValue("two classes", got, "choose a column of classes")
     classes, codes = np.unique(column, return_inverse=True)
     if len(classes) > 2:
-        kind = type_of_target(column)
         got = f"Only binary classification is supported. The type of the target is {kind}"
         raise BadValue("two classes", got, "choose another target")
     if len(classes) < 2:
