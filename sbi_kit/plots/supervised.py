@@ -210,7 +210,7 @@ def accuracy_by_size(
     title = "Accuracy by number of features: mean and range over seeds"
     figure, axes = canvas.single(title, ink, height=3.8)
     axes.plot(sizes, best, color=ink.text, linewidth=0.9, linestyle=":", label="best possible")
-    colours = (ink.line, ink.mark, ink.text, ink.grid)
+    colours = (ink.line, ink.mark, ink.text)
     for k, (name, values) in enumerate(accuracies.items()):
         colour, marker = colours[k % len(colours)], "osD^v"[k % 5]
         axes.fill_between(
