@@ -4,10 +4,11 @@ AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) minimises the mean loss at a 
 falls like one over the square root of the steps, which suits trainings of any length, and at last
 falls to zero along a line, the cooling (Zhai et al. 2022, arXiv:2106.04560). What is judged and
 kept is an average of the weights over recent steps (Polyak & Juditsky 1992), which is free of the
-noise of a high rate. At regular steps it is evaluated on the whole validation split; when that no
-longer improves, the loop returns to the best average and cools from there for a while, else it
-cools through the second half of the budget of steps or seconds. So the length of a training follows
-from the data, and none ends at a high rate.
+noise of a high rate; running statistics of a batch norm are averaged with them. At regular steps it
+is evaluated on the whole validation split; when that no longer improves, the loop returns to the
+best average and cools from there for a while, else it cools through the second half of the budget
+of steps or seconds. So the length of a training follows from the data, and none ends at a high
+rate.
 
 Batches are a pure function of the step, so a run that is killed goes on from its checkpoint and
 ends with the same weights as one that was not.
