@@ -315,7 +315,7 @@ def _fit_labelled(
     overwrite: bool,
 ) -> None:
     """`fit` for labelled data."""
-    from sbi_kit import labelled, stages
+    from sbi_kit import classified, labelled, stages
     from sbi_kit.registry import load_generator
 
     if observed is not None and rows is not None:
@@ -325,6 +325,18 @@ def _fit_labelled(
     labelled.expect_free(out, overwrite=overwrite)
     model = load_generator(name, settings)
     watch = stages.Watch()
+    if classified.concerns(model):
+        if observed is None:
+            count = rows or int(getattr(model, "default_rows", DEFAULT_ROWS))
+            table = classified.generated(name, model, count, seed=seed)
+        else:
+            table = classified.read(observed, target, model, seed=seed)
+        learned = classified.study(table, seed=seed)
+        watch.lap("training")
+        classified.write(learned, out)
+        classified.show(learned)
+        console.say(f"\n{str(watch).capitalize()}; {labelled.PAGE} and the rest are in {out}.")
+        return
     if observed is None:
         found = labelled.generated(name, model, rows or DEFAULT_ROWS, seed=seed)
     else:

@@ -4,10 +4,11 @@ AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) minimises the mean loss at a 
 falls like one over the square root of the steps, which suits trainings of any length, and at last
 falls to zero along a line, the cooling (Zhai et al. 2022, arXiv:2106.04560). What is judged and
 kept is an average of the weights over recent steps (Polyak & Juditsky 1992), which is free of the
-noise of a high rate. At regular steps it is evaluated on the whole validation split; when that no
-longer improves, the loop returns to the best average and cools from there for a while, else it
-cools through the second half of the budget of steps or seconds. So the length of a training follows
-from the data, and none ends at a high rate.
+noise of a high rate; running statistics of a batch norm are averaged with them. At regular steps it
+is evaluated on the whole validation split; when that no longer improves, the loop returns to the
+best average and cools from there for a while, else it cools through the second half of the budget
+of steps or seconds. So the length of a training follows from the data, and none ends at a high
+rate.
 
 Batches are a pure function of the step, so a run that is killed goes on from its checkpoint and
 ends with the same weights as one that was not.
@@ -173,7 +174,7 @@ class _Run:
     batches: Batches
     recipe: Recipe
     state: State
-    weights: dict[str, nn.Parameter]
+    weights: dict[str, Tensor]  # and running statistics, which go with them
     average: dict[str, Tensor] = field(default_factory=dict)  # of the weights over recent steps
     best: dict[str, Tensor] = field(default_factory=dict)
     started: float = 0.0  # when it began, if it had not been interrupted
@@ -221,7 +222,8 @@ def train(
         fused=True,
     )
     state = State(step=0, end=recipe.steps)
-    run = _Run(module, optimizer, loss, batches, recipe, state, dict(module.named_parameters()))
+    weights = {k: v for k, v in module.state_dict().items() if v.is_floating_point()}
+    run = _Run(module, optimizer, loss, batches, recipe, state, weights)
     if checkpoint is not None:
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         found = read_checkpoint(checkpoint, part=member)

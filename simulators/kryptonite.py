@@ -130,6 +130,11 @@ class Kryptonite:
         odd = (1 - ((1 - 2 * laplace) * (1 - 2 * gaussian)) ** (self.n // 3)) / 2
         return float(self.best_accuracy * (1 - odd) + (1 - self.best_accuracy) * odd)
 
+    @property
+    def best_scores(self) -> dict[str, float]:
+        """The best that any classifier of the features can have."""
+        return {"accuracy": self.best_guess_accuracy}
+
     def generate(self, rows: int, rng: np.random.Generator) -> pd.DataFrame:
         """Draw rows.
 

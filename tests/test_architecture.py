@@ -36,7 +36,8 @@ FLOORS = {
         "latent.autoencoder latent.vae "
         "supervised supervised.columns supervised.conditioning supervised.descent "
         "supervised.lesson supervised.losses supervised.model_file supervised.multitask "
-        "supervised.network supervised.proximal supervised.scores supervised.selection"
+        "supervised.network supervised.wide_deep supervised.classes supervised.parity "
+        "supervised.peers supervised.proximal supervised.scores supervised.selection"
     ),
     JUDGES: (
         "diagnostics diagnostics.bands diagnostics.ranks diagnostics.uniformity "
@@ -52,7 +53,7 @@ FLOORS = {
     SURFACE: (
         "__init__ chapters chapters.found chapters.words chapters.findings chapters.verdict "
         "chapters.inputs chapters.posterior chapters.fit chapters.calibration chapters.making "
-        "cli comparison console exits facts labelled options page reporting stages"
+        "cli comparison console classified exits facts labelled options page reporting stages"
     ),
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
@@ -75,11 +76,15 @@ OWNERS = {
     "matplotlib": {name for name in FLOOR_OF if name.startswith("plots.")},
     "sklearn": {
         "diagnostics.distances",
+        "supervised.classes",
         "supervised.lesson",
         "supervised.multitask",
         "supervised.network",
+        "supervised.parity",
+        "supervised.peers",
         "supervised.scores",
         "supervised.selection",
+        "supervised.wide_deep",
     },
     "dask": set(),
     "jinja2": {"page"},

@@ -362,7 +362,10 @@ def test_help_names_commands_defaults_and_exit_codes(run):
             "fit apples --out o --online",
             "--online is not for apples, which generates labelled data;",
         ),
-        ("fit kryptonite --out o", "Expected a target of many values; got two values of 'label'"),
+        (
+            "fit kryptonite --rows 9 --out o",
+            "Expected at least 50 rows to train and to score on; got 9",
+        ),
         ("sample o --observed packaged --out n --draws 0", "Expected --draws as an integer >= 1;"),
         ("sample o --observed packaged --out n --draws -1", "got -1; choose --draws >= 1."),
         ("sample o --observed packaged --out n --draws 1.5", "got '1.5'; pass a whole number"),

@@ -175,7 +175,7 @@ def test_files_that_are_none_are_refused(tmp_path):
         (("housing", "--rows", "9", "--observed", "f.csv"), "--rows and --observed exclude each"),
         (("housing", "--target", "SalePrice"), "--target needs --observed"),
         (("housing", "--rows", "9"), "at least 50 rows"),
-        (("kryptonite", "--rows", "99"), "a target of many values"),
+        (("kryptonite", "--rows", "9"), "at least 50 rows"),
     ],
 )
 def test_options_are_refused_in_one_sentence(arguments, sentence, tmp_path, capsys):

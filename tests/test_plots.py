@@ -426,6 +426,12 @@ def supervised_figures(dark):
     yield "few", plots.importances(names[:2], *rng.gamma(1, 1, (3, 2)), dark=dark)
     said = np.linspace(0.01, 0.9, 10)
     seen = said + np.r_[0.3, np.zeros(9)]
+    rates, losses = np.array([1e-3, 3e-3, 1e-2, 2e-2]), np.array([0.3, 0.25, 0.19, 0.2])
+    yield "rates", plots.learning_rates(rates, losses, 1 - losses, best=0.96, dark=dark)
+    sizes, best = np.array([9.0, 12, 15, 18, 24]), np.linspace(0.95, 0.97, 5)
+    methods = ("wide & deep", "fully connected", "parity solver", "boosted trees", "logistic")
+    reached = {name: best[:, None] - k / 10 - np.eye(5, 3) / 50 for k, name in enumerate(methods)}
+    yield "sizes", plots.accuracy_by_size(sizes, best, reached, dark=dark)
     yield "class calibration", plots.class_calibration(said, seen, np.full(10, 0.02), dark=dark)
 
 
@@ -452,6 +458,14 @@ def test_supervised_figures_show_what_they_are_given():
     bars = [patch.get_width() for patch in figures["importances"].axes[2].patches]
     assert len(bars) == 20
     assert bars == sorted(bars, reverse=True)
+    for axes in figures["rates"].axes:
+        (chosen,) = [line for line in axes.lines if line.get_label() == "chosen"]
+        assert chosen.get_xdata().tolist() == [1e-2]
+    (axes,) = figures["sizes"].axes
+    found = {line.get_label(): line.get_ydata() for line in axes.lines}
+    assert found["best possible"] == pytest.approx(np.linspace(0.95, 0.97, 5))
+    assert found["fully connected"][0] == pytest.approx(0.85 - 1 / 150)
+    assert len(axes.collections) == 5  # a range for each
     (axes,) = figures["class calibration"].axes
     marked = [line for line in axes.lines if line.get_label() == "outside"]
     assert marked[0].get_xdata().tolist() == [0.01]

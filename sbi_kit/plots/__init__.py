@@ -16,8 +16,10 @@ from sbi_kit.plots.data import predictive as predictive
 from sbi_kit.plots.graph import computation as computation
 from sbi_kit.plots.posterior import pairs as pairs
 from sbi_kit.plots.posterior import training as training
+from sbi_kit.plots.supervised import accuracy_by_size as accuracy_by_size
 from sbi_kit.plots.supervised import class_calibration as class_calibration
 from sbi_kit.plots.supervised import importances as importances
+from sbi_kit.plots.supervised import learning_rates as learning_rates
 from sbi_kit.plots.supervised import weights_along_path as weights_along_path
 from sbi_kit.plots.verdict import averaged as averaged
 from sbi_kit.plots.verdict import contraction as contraction

@@ -1,6 +1,6 @@
 """Figures of supervised models: weights along a path, importances, calibration of a class."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -152,6 +152,78 @@ def _falling(axes: Axes, lams: Array) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 3.0)))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def learning_rates(
+    rates: Array,
+    losses: Array,
+    accuracies: Array,
+    *,
+    best: float | None = None,
+    dark: bool = False,
+) -> Figure:
+    """Validation loss and test accuracy by learning rate; the lowest loss is marked.
+
+    Args:
+        rates: Learning rates, rising, shape (k,).
+        losses: Validation loss of each, shape (k,).
+        accuracies: Accuracy of each on other rows, shape (k,).
+        best: Best possible accuracy, which gets a line.
+        dark: Colours for a dark page.
+    """
+    ink = canvas.ink(dark)
+    title = "Learning rates: the lowest validation loss is chosen"
+    figure = canvas.sheet(title, ink, height=3.2)
+    chosen = int(np.argmin(losses))
+    for k, (what, values) in enumerate((("validation loss", losses), ("accuracy", accuracies))):
+        axes = figure.add_subplot(1, 2, k + 1)
+        canvas.style(axes, ink)
+        canvas.logarithmic(axes)
+        if what == "accuracy" and best is not None:
+            axes.axhline(best, color=ink.text, linewidth=0.8, linestyle=":", label="best possible")
+        axes.plot(rates, values, "o-", color=ink.line, linewidth=1, markersize=5)
+        axes.plot(rates[chosen], values[chosen], "s", color=ink.mark, markersize=6, label="chosen")
+        axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
+        axes.minorticks_off()
+        canvas.name(axes, what, "", ink)
+        canvas.legend(axes, ink)
+    canvas.label(figure, "learning rate", "", ink)
+    return figure
+
+
+def accuracy_by_size(
+    sizes: Array,
+    best: Array,
+    accuracies: Mapping[str, Array],
+    *,
+    dark: bool = False,
+) -> Figure:
+    """Test accuracy against the number of features, with its range over seeds.
+
+    Args:
+        sizes: Numbers of features, rising, shape (k,).
+        best: Best possible accuracy at each, shape (k,).
+        accuracies: Those of each method, shape (k, seeds).
+        dark: Colours for a dark page.
+    """
+    ink = canvas.ink(dark)
+    title = "Accuracy by number of features: mean and range over seeds"
+    figure, axes = canvas.single(title, ink, height=3.8)
+    axes.plot(sizes, best, color=ink.text, linewidth=0.9, linestyle=":", label="best possible")
+    colours = (ink.line, ink.mark, ink.text)
+    for k, (name, values) in enumerate(accuracies.items()):
+        colour, marker = colours[k % len(colours)], "osD^v"[k % 5]
+        axes.fill_between(
+            sizes, values.min(axis=1), values.max(axis=1), color=colour, alpha=0.2, linewidth=0
+        )
+        style = "-" if k < 2 else "--"
+        mean = values.mean(axis=1)
+        axes.plot(sizes, mean, style + marker, color=colour, linewidth=1, markersize=4, label=name)
+    axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    axes.set_xlabel("number of features, n")
+    axes.set_ylabel("accuracy on new rows")
+    canvas.legend(axes, ink)
+    return figure
 
 
 def _name_lines(axes: Axes, ends: Array, names: Sequence[str], ink: Ink) -> None:

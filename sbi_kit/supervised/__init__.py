@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sbi_kit.supervised.multitask import MultiTask as MultiTask
     from sbi_kit.supervised.network import MultiTaskNetwork as MultiTaskNetwork
+    from sbi_kit.supervised.parity import ParitySolver as ParitySolver
+    from sbi_kit.supervised.wide_deep import FullyConnected as FullyConnected
+    from sbi_kit.supervised.wide_deep import WideDeep as WideDeep
 
-_ROOM_OF = {"MultiTask": "multitask", "MultiTaskNetwork": "network"}
+_ROOM_OF = {
+    "MultiTask": "multitask",
+    "MultiTaskNetwork": "network",
+    "WideDeep": "wide_deep",
+    "FullyConnected": "wide_deep",
+    "ParitySolver": "parity",
+}
 
 __all__ = list(_ROOM_OF)
 

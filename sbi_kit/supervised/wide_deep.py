@@ -1,0 +1,276 @@
+"""Wide & deep: a class by a network that looks at the features twice.
+
+    logit P(class 1 | x) = w . [relu(A x), deep(x)],   deep = (linear, relu, batch norm, dropout)^3
+
+The wide part is one layer on the inputs, which fits what is simple in them, the deep part composes
+(Cheng et al. 2016, arXiv:1606.07792). Beside it stands the fully connected network, which is the
+deep part alone. The objective is the cross-entropy.
+
+Each unit of the deep part's first layer begins with one input, and bends at a random place of it.
+So the layer begins as splines of single features, which can straighten each of them before the
+next layers combine them; from dense random weights, the noise of all inputs adds up in every unit.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import validate_data
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sbi_kit.checks import BadType, BadValue, expect_integer, expect_number
+from sbi_kit.contracts import Array
+from sbi_kit.rows import Rows, split_rows
+from sbi_kit.seeds import torch_seed
+from sbi_kit.supervised.classes import read_classes
+from sbi_kit.supervised.columns import learn_columns
+from sbi_kit.supervised.lesson import read_features
+from sbi_kit.supervised.multitask import tagged, two_sided
+from sbi_kit.train import Progress, Recipe, train
+
+_EVALUATE_EVERY = 50  # steps
+_FEWEST = 10  # rows that leave something to train on and to validate on
+
+
+class WideDeepNetwork(nn.Module):
+    """The network of both classifiers.
+
+    Args:
+        inputs: Number of features.
+        wide: Units of the wide part; 0 leaves it out.
+        deep: Units of each layer of the deep part.
+        dropout: Share of the units that a training step leaves out, after each deep layer.
+    """
+
+    def __init__(self, inputs: int, *, wide: int, deep: Sequence[int], dropout: float) -> None:
+        super().__init__()
+        self.wide = nn.Sequential(nn.Linear(inputs, wide), nn.ReLU()) if wide else None
+        sizes = (inputs, *deep)
+        linear = [nn.Linear(*pair) for pair in pairwise(sizes)]
+        layers: list[nn.Module] = []
+        for layer in linear:
+            size = layer.out_features
+            layers += [layer, nn.ReLU(), nn.BatchNorm1d(size), nn.Dropout(dropout)]
+        self.deep = nn.Sequential(*layers)
+        self.head = nn.Linear(wide + sizes[-1], 1)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        _one_input_each(linear[0])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Log odds of class 1: x (b, inputs) to (b,)."""
+        h = self.deep(x)
+        if self.wide is not None:
+            h = torch.cat([self.wide(x), h], dim=1)  # (b, wide + last of deep)
+        return self.head(h)[:, 0]  # type: ignore[no-any-return]
+
+    def losses(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """The cross-entropy of each row, (b,)."""
+        x, labels = batch
+        return functional.binary_cross_entropy_with_logits(self(x), labels, reduction="none")
+
+
+@torch.no_grad()
+def _one_input_each(layer: nn.Linear) -> None:
+    """Weight 1 or -1 on one input of each unit, and a random place for its bend."""
+    units = torch.arange(layer.out_features)
+    layer.weight.zero_()
+    layer.weight[units, units % layer.in_features] = 2.0 * torch.randint(2, units.shape) - 1
+    nn.init.uniform_(layer.bias, -1, 1)
+
+
+class WideDeep(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Two classes by a wide layer and a deep network, side by side.
+
+    Features may be any frame: numbers may have gaps, all else is a category. What is learned of
+    them (medians, levels, means, scales) is learned from the rows that the weights are trained on.
+
+    Args:
+        wide: Units of the wide part.
+        deep: Units of each layer of the deep part.
+        dropout: Share of the deep part's units that a training step leaves out.
+        steps: Gradient steps at most.
+        batch_size: Rows per step, at least two.
+        learning_rate: The highest rate.
+        weight_decay: AdamW's decay.
+        patience: Evaluations without improvement, one every 50 steps, before the rate is lowered
+            and training ends.
+        validation_share: Share of the rows that tell when to stop; of 70 % of a table, 3/7 leave a
+            split of 40, 30 and 30 %.
+        fewest: Rows that a category needs for an indicator.
+        seed: Seed of the split, the weights, dropout and the order of batches.
+
+    Attributes:
+        classes_: The two classes; the second is class 1.
+        network_: The trained `WideDeepNetwork`.
+        columns_: How frames become matrices.
+        evaluations_: Of each evaluation the step, the training loss and the validation loss.
+    """
+
+    def __init__(
+        self,
+        *,
+        wide: int = 256,
+        deep: Sequence[int] = (256, 128, 64),
+        dropout: float = 0.0,
+        steps: int = 8_000,
+        batch_size: int = 512,
+        learning_rate: float = 1e-2,
+        weight_decay: float = 0.3,
+        patience: int = 10,
+        validation_share: float = 0.2,
+        fewest: int = 10,
+        seed: int = 0,
+    ) -> None:
+        self.wide = wide
+        self.deep = deep
+        self.dropout = dropout
+        self.steps = steps
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.patience = patience
+        self.validation_share = validation_share
+        self.fewest = fewest
+        self.seed = seed
+
+    def fit(self, x: Any, y: Any, *, progress: Progress | None = None) -> Self:
+        """Learn from rows.
+
+        Args:
+            x: Features: a frame, or an array (rows, features).
+            y: Two classes of any names, shape (rows,).
+            progress: Called about every half second.
+
+        Raises:
+            BadType, BadValue: A setting is out of its range, or the rows cannot be learned from.
+        """
+        expect_integer("wide", self.wide, low=1)
+        _learn(self, x, y, wide=self.wide, progress=progress)
+        return self
+
+    def predict(self, x: Any) -> NDArray[Any]:
+        """The more probable class of each row, shape (rows,)."""
+        return _decide(self, x)
+
+    def predict_proba(self, x: Any) -> Array:
+        """Probabilities of both classes, shape (rows, 2)."""
+        return two_sided(_log_odds(self, x))
+
+    def __sklearn_tags__(self) -> Tags:
+        return _binary(super().__sklearn_tags__())
+
+
+class FullyConnected(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Two classes by a fully connected network, the deep part of `WideDeep` alone.
+
+    Args and attributes are those of `WideDeep`, but for `wide`.
+    """
+
+    def __init__(
+        self,
+        *,
+        deep: Sequence[int] = (128, 64),
+        dropout: float = 0.0,
+        steps: int = 8_000,
+        batch_size: int = 512,
+        learning_rate: float = 1e-2,
+        weight_decay: float = 0.3,
+        patience: int = 10,
+        validation_share: float = 0.2,
+        fewest: int = 10,
+        seed: int = 0,
+    ) -> None:
+        self.deep = deep
+        self.dropout = dropout
+        self.steps = steps
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.patience = patience
+        self.validation_share = validation_share
+        self.fewest = fewest
+        self.seed = seed
+
+    def fit(self, x: Any, y: Any, *, progress: Progress | None = None) -> Self:
+        """Learn from rows; see `WideDeep.fit`."""
+        _learn(self, x, y, wide=0, progress=progress)
+        return self
+
+    def predict(self, x: Any) -> NDArray[Any]:
+        """The more probable class of each row, shape (rows,)."""
+        return _decide(self, x)
+
+    def predict_proba(self, x: Any) -> Array:
+        """Probabilities of both classes, shape (rows, 2)."""
+        return two_sided(_log_odds(self, x))
+
+    def __sklearn_tags__(self) -> Tags:
+        return _binary(super().__sklearn_tags__())
+
+
+def _learn(model: Any, x: Any, y: Any, *, wide: int, progress: Progress | None) -> None:
+    """Train a classifier's network and leave in it all that ends in `_`."""
+    _expect_settings(model)
+    if y is None:
+        validate_data(model, X=x, y=None, skip_check_array=True)
+    frame = read_features(model, x, reset=True)
+    model.classes_, labels = read_classes(y, len(frame))
+    if len(frame) < _FEWEST:
+        got = f"n_samples = {len(frame)}"
+        raise BadValue(f"at least {_FEWEST} rows to train a network", got, "add rows")
+    parts = split_rows(len(frame), share=model.validation_share, seed=model.seed)
+    model.columns_ = learn_columns(frame.iloc[parts[0]], fewest=model.fewest)
+    tensors = [torch.from_numpy(part).float() for part in (model.columns_(frame), labels)]
+    batches = Rows(tensors, *parts, batch_size=model.batch_size, seed=model.seed)
+    recipe = Recipe(
+        steps=model.steps,
+        learning_rate=model.learning_rate,
+        weight_decay=model.weight_decay,
+        evaluate_every=_EVALUATE_EVERY,
+        patience=model.patience,
+    )
+    # Weights and dropout draw from the global generator, which is left as it was.
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(torch_seed(model.seed, "wide and deep"))
+        inputs = tensors[0].shape[1]
+        network = WideDeepNetwork(inputs, wide=wide, deep=model.deep, dropout=model.dropout)
+        state = train(network, network.losses, batches, recipe, progress=progress)
+    # In float64, what is predicted of a row does not depend on the rows beside it.
+    model.network_, model.evaluations_ = network.double(), state.evaluations
+
+
+def _expect_settings(model: Any) -> None:
+    if not isinstance(model.deep, (tuple, list)) or not model.deep:
+        raise BadType("deep as a tuple of sizes", repr(model.deep), "give each layer's units")
+    for size in model.deep:
+        expect_integer("each of deep", size, low=1)
+    expect_number("dropout", model.dropout, low=0, high=0.9)
+    expect_integer("batch_size", model.batch_size, low=2)
+    expect_integer("fewest", model.fewest, low=1)
+
+
+@torch.no_grad()
+def _log_odds(model: Any, x: Any) -> Array:
+    """Log odds of class 1, shape (rows,)."""
+    frame = read_features(model, x)
+    return np.asarray(model.network_(torch.from_numpy(model.columns_(frame))).numpy())
+
+
+def _decide(model: Any, x: Any) -> NDArray[Any]:
+    log_odds = _log_odds(model, x)
+    return np.asarray(model.classes_[(log_odds > 0).astype(np.int64)])
+
+
+def _binary(tags: Tags) -> Tags:
+    """What scikit-learn should know: gaps and categories are welcome, a third class is not."""
+    tags.classifier_tags.multi_class = False
+    return tagged(tags)
