@@ -326,6 +326,8 @@ def _fit_labelled(
     model = load_generator(name, settings)
     watch = stages.Watch()
     if classified.concerns(model):
+        command = click.get_current_context()
+        _refuse(command, ("folds",), f"{name}, whose rows are of two classes")
         if observed is None:
             count = rows or int(getattr(model, "default_rows", DEFAULT_ROWS))
             table = classified.generated(name, model, count, seed=seed)

@@ -65,7 +65,7 @@ def expect_free(folder: Path, *, overwrite: bool) -> None:
     """
     if folder.is_file():
         raise BadValue("a directory for the model", f"the file {folder}", "choose another")
-    there = (folder / MODEL / DOCUMENT).exists()
+    there = (folder / MODEL / DOCUMENT).exists() or (folder / PAGE).exists()
     if there and not overwrite:
         got = f"{folder}, which holds one"
         raise BadValue("a directory without a model", got, "choose another, or pass --overwrite")

@@ -58,7 +58,9 @@ def test_tables_figures_and_page_are_written(fitted):
 
 def test_a_directory_in_use_is_refused(fitted, capsys):
     assert run("fit", "kryptonite", "--rows", "60", "--out", str(fitted)) == 2
-    assert "Expected an empty or new directory for the model" in capsys.readouterr().err
+    assert "a directory without a model" in capsys.readouterr().err
+    assert run("fit", "kryptonite", "--rows", "60", "--folds", "3", "--out", "new") == 2
+    assert "--folds is not for kryptonite, whose rows are of two" in capsys.readouterr().err
 
 
 def test_the_scored_rows_are_seen_by_nothing_else():
