@@ -22,7 +22,7 @@ def blocks(language):
 
 
 MAIN_JOB, TESTS = (block.strip() for block in blocks("bash"))
-EXAMPLE, CHECKS, BASELINES, OWN_SIMULATOR, WITH_CONTEXT = blocks("python")
+EXAMPLE, CHECKS, BASELINES, LABELLED, OWN_SIMULATOR, WITH_CONTEXT = blocks("python")
 COMMANDS, TREE = blocks("text")
 
 
@@ -46,6 +46,17 @@ def test_the_examples_run(tmp_path, monkeypatch):
     assert approaches == ["amortized", "ABC", "maximum likelihood"]
     assert sk.load("runs/flu_abc").acceptance.quantile == 0.01
     assert names["coded"].architecture.inputs >= 4
+
+
+def test_labelled_data_are_learned_from(capsys):
+    names = {"sk": sk}
+    exec(compile(LABELLED, "README.md", "exec"), names)
+    assert "'AUC': 0.9" in capsys.readouterr().out
+    rest = names["codes"][6_000:]
+    features, labels = rest.drop(columns="label"), rest["label"]
+    ceiling = 1 - 1 / (8 * np.sqrt(9))
+    assert names["network"].score(features, labels) > ceiling - 0.03
+    assert names["solver"].score(features, labels) > ceiling - 0.02
 
 
 def test_the_simulator_is_one():
