@@ -47,7 +47,7 @@ FLOORS = {
     SURFACE: (
         "__init__ chapters chapters.found chapters.words chapters.findings chapters.verdict "
         "chapters.inputs chapters.posterior chapters.fit chapters.calibration chapters.making "
-        "cli comparison console exits facts options page reporting stages"
+        "cli comparison console exits facts options page reporting scaffold stages"
     ),
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
