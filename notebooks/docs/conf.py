@@ -29,6 +29,7 @@ html_theme_options = {"footer_icons": []}
 html_static_path = ["static"]
 html_css_files = ["wide.css"]
 html_show_sourcelink = False
+html_show_copyright = False
 
 
 def setup(app: Sphinx) -> None:

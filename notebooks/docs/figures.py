@@ -72,7 +72,7 @@ class Spoilt:
 
 def four() -> sk.Verdict:
     """One parameter that is right and three that are wrong, each in its own way."""
-    model = repeated("right", "narrow", "wide", "shifted", n=10)
+    model = repeated("right", "narrow", "wide", "shifted", n=(2, 40))
     ratio, shift = np.array([1, 0.7, 1.4, 1]), np.array([0, 0, 0, 0.4])
     posterior = Spoilt(model, lambda n: ratio + 0 * n, shift)
     return sk.calibrate(posterior, sk.simulate(model, DATASETS, seed=1), draws=DRAWS, seed=2)
