@@ -1,4 +1,4 @@
-"""The command line: `sbi-kit list | generate | simulate | fit | sample | check | report`.
+"""The command line: `sbi-kit list | new | generate | simulate | fit | sample | check | report`.
 
 Each command calls the functions that a notebook would call, with the same seeds, so it gives the
 same numbers. Heavy libraries are imported inside the commands, so that help and names are there at
@@ -70,6 +70,25 @@ def list_simulators(verbose: bool) -> None:
 
     for name, owner in owners:
         console.show_facts(f"{name}  ({owner})", facts_of(name))
+
+
+@cli.command()
+@click.argument("package")
+@click.option(
+    "--simulator", metavar="NAME", default="decay", help="Name of the simulator to start with."
+)
+@click.option("--out", type=options.FOLDER, help="Directory to write; by default PACKAGE.")
+def new(package: str, simulator: str, out: Path | None) -> None:
+    """Write a package for simulators of your own, ready to install.
+
+    It holds one short simulator to replace, its test, and a README with the next three commands.
+    """
+    from sbi_kit.scaffold import write_package
+
+    folder = out or Path(package)
+    written = write_package(folder, package=package, simulator=simulator)
+    console.say(f"{folder} has {', '.join(written)}.")
+    console.say(f"Go there, and its README.md says how to install, test and train {simulator}.")
 
 
 @cli.command()

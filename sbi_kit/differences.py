@@ -37,7 +37,7 @@ def finite_differences(
         function: It takes a vector (d,) and returns numbers of any fixed shape.
         x: The point, shape (d,).
         step: The step, one or one per component, above 0. If not given, the cube root of the
-            rounding, for forward differences the square root, times max(1, |x|).
+            rounding, for forward differences the square root, times `max(1, |x|)`.
         central: Whether to step both ways: twice the work and a far smaller error.
 
     Returns:

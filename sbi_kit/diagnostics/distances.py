@@ -145,7 +145,7 @@ def sliced_wasserstein(
 ) -> Distance:
     """Root mean squared 2-Wasserstein distance of random one-dimensional projections.
 
-    Between normals that differ in mean alone it is |difference| / √d. Samples of one distribution
+    Between normals that differ in mean alone it is `|difference| / √d`. Samples of one distribution
     have a distance too, of the order of 1 / √m.
 
     Args:
@@ -227,7 +227,7 @@ def normal_kl(
 ) -> float:
     """KL of N(mean, covariance) from N(other_mean, other_covariance) in nats, without error.
 
-    It is (tr(S₂⁻¹ S₁) + (m₂ − m₁)ᵀ S₂⁻¹ (m₂ − m₁) − d + log |S₂| − log |S₁|) / 2.
+    It is `(tr(S₂⁻¹ S₁) + (m₂ − m₁)ᵀ S₂⁻¹ (m₂ − m₁) − d + log |S₂| − log |S₁|) / 2`.
 
     Args:
         mean: Mean of the distribution that the expectation is over, shape (d,).

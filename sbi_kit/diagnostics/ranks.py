@@ -58,7 +58,7 @@ class Coverage:
 
     @property
     def error(self) -> Array:
-        """Calibration error: median over the levels of |coverage − level|, shape (d,)."""
+        """Calibration error: median over the levels of `|coverage − level|`, shape (d,)."""
         return np.asarray(np.median(np.abs(self.values - self.levels[:, None]), axis=0))
 
     def at(self, level: float) -> Array:

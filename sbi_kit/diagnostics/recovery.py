@@ -94,7 +94,7 @@ class Averaged:
 
     @property
     def distance(self) -> Array:
-        """Largest |posterior − prior|, shape (k,)."""
+        """Largest `|posterior − prior|`, shape (k,)."""
         return np.asarray(np.abs(self.posterior - self.prior).max(axis=0))
 
 

@@ -63,7 +63,7 @@ class JointCheck:
 
     @property
     def error(self) -> float:
-        """Calibration error: median over the levels of |coverage − level|."""
+        """Calibration error: median over the levels of `|coverage − level|`."""
         return float(np.median(np.abs(self.values - self.levels)))
 
     def at(self, level: float) -> float:

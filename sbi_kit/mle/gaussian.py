@@ -29,7 +29,7 @@ class Gaussian:
         unbiased_variance_: The divisor is n − 1, shape (d,).
         covariance_: Of the columns, with divisor n, shape (d, d).
         unbiased_covariance_: The same with divisor n − 1.
-        mean_standard_errors_: √(variance_ / n), shape (d,).
+        mean_standard_errors_: `√(variance_ / n)`, shape (d,).
         covariance_standard_errors_: Of the entries of `covariance_`, shape (d, d).
         log_likelihood_: In nats.
         estimate_: Means and log standard deviations, which have no bounds, as an `Estimate`.
