@@ -121,8 +121,15 @@ def test_every_page_and_every_public_name_is_there(built):
     known = InventoryFile.loads((built / "objects.inv").read_bytes(), uri="").data
     named = {name for kind, found in known.items() if kind.startswith("py:") for name in found}
     assert {f"sbi_kit.{name}" for name in sk.__all__} <= named
-    rooms = ("plots.rank_ecdf", "latent.PPCA", "mle.fit", "autodiff.trace", "diagnostics.local")
-    assert {f"sbi_kit.{room}" for room in rooms} <= named
+    rooms = (
+        "plots.rank_ecdf",
+        "latent.PPCA",
+        "mle.fit",
+        "supervised.multitask.MultiTask",
+        "autodiff.trace",
+        "diagnostics.local",
+    )
+    assert {f"sbi_kit.{room}" for room in (*rooms.split(), "diagnostics.local")} <= named
 
 
 def test_the_pages_ask_nothing_of_the_network(built):

@@ -32,8 +32,14 @@ html_show_sourcelink = False
 html_show_copyright = False
 
 
+def skip_request(_app, _what, name, _obj, skip, _options):
+    """Leave out what scikit-learn adds to every estimator, whose links lead nowhere here."""
+    return skip or (name.startswith("set_") and name.endswith("_request"))
+
+
 def setup(app: Sphinx) -> None:
     """Make the figures before the pages are read."""
     import figures
 
     app.connect("builder-inited", lambda app: figures.write(Path(app.srcdir) / "figures"))
+    app.connect("autodoc-skip-member", skip_request)

@@ -1,6 +1,6 @@
 """A number and a class from the same features: linear heads under one penalty.
 
-    alpha L_r(theta_r) + beta L_c(theta_c) + lam [rho |theta|_1 + (1 - rho) |theta|_2^2]
+    alpha L_r(theta_r) + beta L_c(theta_c) + lam [rho ‖theta‖₁ + (1 - rho) ‖theta‖₂²]
 
 L_r is the mean squared error of the standardised target, L_c the binary cross-entropy of the class,
 both halves, and theta holds the weights of both heads, but no intercept. As the heads share no
