@@ -552,6 +552,15 @@ def test_equal_integers_are_no_reason_to_warn():
     assert set(values.ravel()) == {0.0, 1.0}
 
 
+def test_equal_shares_of_a_population_without_events_are_no_reason_to_warn():
+    def quiet(theta, rng, n):  # one in 1,000 falls ill now and then
+        return 0.001 + 0.001 * (rng.random((len(theta), n, 1)) < 0.03).cumsum(axis=1)
+
+    bank = simulate(make(quiet, data=Exchangeable(columns=("ill",), n=40)), 200, seed=1)
+    same = np.unique(bank.take(slice(None))[1].values, axis=0)
+    assert len(same) < 150
+
+
 def test_failures_in_the_probe_are_left_to_the_chunks():
     calls = []
 
