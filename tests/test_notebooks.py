@@ -14,8 +14,8 @@ LARGEST = 1_500_000  # bytes
 LONGEST = 5  # lines of a function
 # What the cell tagged "parameters" sets becomes these; below 3,000 a fit trains five networks.
 SMALL = {"SIMULATIONS": 3_000, "HELD_OUT": 100, "DRAWS": 200, "STEPS": 30}
-# Where a notebook leaves the number of steps to `fit`, it is this, or five passes.
-FEWER_STEPS = "import sbi_kit.learning\n\nsbi_kit.learning._STEPS = 30"
+# Where a notebook leaves the number of steps to `fit`, it is this, or one pass.
+FEWER_STEPS = "from sbi_kit import learning\n\nlearning._STEPS, learning._PASSES = 30, 1"
 
 each = pytest.mark.parametrize("name", STORED)
 
