@@ -645,7 +645,7 @@ def test_kill_9_in_the_middle_and_resume(tmp_path):
         progress=lambda report: steps.append(report.step),
         **settings,
     )
-    assert len(steps) < len(whole.history["evaluations"])  # it did go on, not start again
+    assert min(steps) > whole.history["evaluations"][0][0]  # it did go on, not start again
     assert weights_of(resumed) == weights_of(whole)
     assert (
         resumed.sample(X, draws=50, seed=1).tobytes() == whole.sample(X, draws=50, seed=1).tobytes()
