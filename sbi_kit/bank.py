@@ -9,7 +9,7 @@ trained on, and says where in parameter space such rows fall.
 
 import functools
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -202,6 +202,19 @@ class Bank:
         datasets = Datasets(padded, n, self.context[index])
         padded[datasets.mask] = values
         return self.theta[index], datasets
+
+    def chunks(self, rows: IntArray, *, observations: int) -> Iterator[Datasets]:
+        """The datasets of some rows, in order, at most so many observations at a time."""
+        size = max(1, observations // self.data.n_range[1])
+        for start in range(0, len(rows), size):
+            yield self.take(rows[start : start + size])[1]
+
+    def context_range(self, rows: IntArray) -> dict[str, list[float]]:
+        """Lowest and highest value of each context, by name, over some rows."""
+        values = self.context[rows]
+        low, high = values.min(axis=0).tolist(), values.max(axis=0).tolist()
+        names = names_of(self.data)
+        return {name: [a, b] for name, a, b in zip(names, low, high, strict=True)}
 
     def release(self) -> None:
         """Let go of the files that were mapped, whose pages count as memory in use."""

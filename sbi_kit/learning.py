@@ -24,7 +24,6 @@ from torch.nn.utils.rnn import pad_sequence
 from sbi_kit.bank import Bank
 from sbi_kit.batches import observations, standardise
 from sbi_kit.checks import BadValue, expect_integer, expect_name
-from sbi_kit.context import names_of
 from sbi_kit.contracts import Array, IntArray
 from sbi_kit.data import AnyLayout, Matrix, Series
 from sbi_kit.encoder import Encoder, row_columns, row_missable, to_tensor
@@ -317,22 +316,19 @@ def posterior_of(
 
 def _features(encoder: Encoder, bank: Bank, rows: IntArray) -> Array:
     """What familiarity sees of some rows, shape (rows, f), a chunk of rows at a time."""
-    size = max(1, _CHUNK // bank.data.n_range[1])
-    chunks = (bank.take(part)[1] for part in np.split(rows, range(size, len(rows), size)))
+    chunks = bank.chunks(rows, observations=_CHUNK)
     return np.concatenate([encoder.describe(x, encoder.summarise(x)) for x in chunks])
 
 
 def history_of(material: Material, *, seed: int, batch_size: int, recipe: Recipe) -> dict[str, Any]:
     """What the posterior was made of and how, for its file."""
     bank, training = material.bank, material.training
-    known = bank.context[training].T
-    context = zip(names_of(bank.data), known.min(1).tolist(), known.max(1).tolist(), strict=True)
     return {
         "simulations": len(bank),
         "bank_seed": bank.seed,
         "training_rows": len(training),
         "validation_rows": len(material.validation),
-        "context": {name: [low, high] for name, low, high in context},
+        "context": bank.context_range(training),
         "seed": seed,
         "batch_size": batch_size,
         **asdict(recipe),

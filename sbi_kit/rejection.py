@@ -31,7 +31,6 @@ from sbi_kit.checks import (
     expect_integer,
     show_names,
 )
-from sbi_kit.context import names_of
 from sbi_kit.contracts import Array, IntArray
 from sbi_kit.data import AnyLayout, Datasets, layout_from_dict, read
 from sbi_kit.familiarity import Familiarity, fit_familiarity
@@ -364,17 +363,16 @@ def fit_abc(
         distance=distance,
         adjusted=adjust,
     )
-    u, context = bank.prior.whiten(bank.theta[rows]), bank.context[rows].T
+    u = bank.prior.whiten(bank.theta[rows])
     model, _ = find_model(bank)
     own = getattr(model, "summaries", None)
     reduction, z = fit_reduction(
-        _chunks(bank, rows),
+        bank.chunks(rows, observations=_TOGETHER),
         u,
         bank.data,
         own if summaries is None else summaries,
         semi_automatic=expect_flag("semi_automatic", semi_automatic),
     )
-    known = zip(names_of(bank.data), context.min(1).tolist(), context.max(1).tolist(), strict=True)
     kind = "custom" if summaries is not None else "standard" if own is None else "simulator"
     held_out = min(_HELD_OUT, len(rows) // 5)
     return RejectionABC(
@@ -391,7 +389,7 @@ def fit_abc(
             "bank_seed": bank.seed,
             "summaries": kind,
             "semi_automatic": bool(semi_automatic),
-            "context": {name: [low, high] for name, low, high in known},
+            "context": bank.context_range(rows),
         },
         model=model,
     )
@@ -444,10 +442,3 @@ def _own_summaries(
 
         return refuse, None
     return model.summaries, model
-
-
-def _chunks(bank: Bank, rows: IntArray) -> Iterator[Datasets]:
-    """The datasets of these rows, some at a time."""
-    size = max(1, _TOGETHER // bank.data.n_range[1])
-    for start in range(0, len(rows), size):
-        yield bank.take(rows[start : start + size])[1]

@@ -79,6 +79,16 @@ def test_take_and_flat_agree_with_a_loop(tmp_path):
     assert not x.values[~x.mask].any()
 
 
+@pytest.mark.parametrize(("observations", "chunks"), [(1, 95), (60, 10), (10_000, 1)])
+def test_chunks_are_rows_in_order_and_no_more_than_asked_for(observations, chunks):
+    bank = make()
+    rows = np.random.default_rng(0).permutation(95)
+    found = list(bank.chunks(rows, observations=observations))
+    assert len(found) == chunks
+    assert np.array_equal(np.concatenate([part.n for part in found]), bank.n[rows])
+    assert all(len(part) * 6 <= max(6, observations) for part in found)
+
+
 @pytest.mark.parametrize(
     ("asked", "same"),
     [

@@ -17,9 +17,9 @@ from sbi_kit.checks import BadType, expect_integer, expect_name
 from sbi_kit.contracts import Array
 from sbi_kit.rows import Rows, split_rows
 from sbi_kit.seeds import torch_seed
+from sbi_kit.summary.encoded import ACTIVATIONS
 from sbi_kit.train import Recipe, State, train
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
 _REPEATS = 8  # times that validation rows are seen, each time with other noise
 _RAREST = 1e-3  # smallest share that a Bernoulli decoder starts from
 

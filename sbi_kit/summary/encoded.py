@@ -17,7 +17,7 @@ from sbi_kit.checks import BadValue, expect_name
 from sbi_kit.contracts import Array
 from sbi_kit.summary.standardize import Standardizer
 
-_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
 
 
 @runtime_checkable
@@ -97,10 +97,10 @@ def layers_of(encoding: Encoding, columns: int) -> tuple[tuple[Array, ...], tupl
     parts = list(encoding.encoder())
     linear = [part for part in parts[::2] if isinstance(part, nn.Linear)]
     between = {type(part) for part in parts[1::2]}
-    names = [name for name, kind in _ACTIVATIONS.items() if kind in between]
+    names = [name for name, kind in ACTIVATIONS.items() if kind in between]
     if len(linear) != len(parts[::2]) or len(between) > 1 or len(names) != len(between):
         got = ", ".join(type(part).__name__ for part in parts)
-        wanted = f"an encoder of linear layers with one of {', '.join(_ACTIVATIONS)} between them"
+        wanted = f"an encoder of linear layers with one of {', '.join(ACTIVATIONS)} between them"
         raise BadValue(wanted, got, "use a model of sbi_kit.latent")
     weights = tuple(np.asarray(part.weight.detach().numpy(), dtype=np.float64) for part in linear)
     biases = tuple(
@@ -137,7 +137,7 @@ def standardizer_from(arrays: Mapping[str, Any], activation: str | None) -> AnyS
     weights = tuple(arrays[f"weight_{place}"] for place in range(layers))
     biases = tuple(arrays[f"bias_{place}"] for place in range(layers))
     rest = {k: v for k, v in arrays.items() if not k.startswith(("weight_", "bias_"))}
-    name = expect_name("activation", activation, _ACTIVATIONS)
+    name = expect_name("activation", activation, ACTIVATIONS)
     return EncodedStandardizer(weights, biases, name, Standardizer(**rest))
 
 
