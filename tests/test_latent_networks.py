@@ -383,7 +383,7 @@ def digits():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Columns that vary")
-def test_a_linear_vae_of_digits_reaches_ppca(digits):
+def test_probabilistic_components_of_digits_are_those_of_the_reference(digits):
     training, test = digits
     ppca = PPCA(components=2).fit(training)
     assert ppca.score(training) == pytest.approx(0.0092, abs=1e-4)
@@ -391,11 +391,19 @@ def test_a_linear_vae_of_digits_reaches_ppca(digits):
     ten = PPCA(components=10).fit(training)
     assert ten.score(training) == pytest.approx(17.497, abs=1e-3)
     assert ten.score(test) == pytest.approx(17.024, abs=1e-3)
-    model = VAE(components=2, hidden=(), share=0.01).fit(training)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Columns that vary")
+@pytest.mark.parametrize("seed", range(4))
+def test_a_linear_vae_of_digits_reaches_ppca(digits, seed):
+    """The optimum of the very rows it is trained on; which these are moves it by .016 (sd)."""
+    training, test = digits
+    model = VAE(components=2, hidden=(), batch_size=512, seed=seed).fit(training)
     same = PPCA(components=2).fit(trained_on(training, model))
-    assert model.noise_ == pytest.approx(0.233, abs=5e-4)
-    assert model.score(training) == pytest.approx(same.score(training), abs=0.01)
-    assert model.score(test) == pytest.approx(same.score(test), abs=0.01)
+    assert model.noise_ == pytest.approx(0.233, abs=1e-3)
+    assert model.score(training) == pytest.approx(same.score(training), abs=0.005)
+    assert model.score(test) == pytest.approx(same.score(test), abs=0.005)
 
 
 @pytest.mark.slow
