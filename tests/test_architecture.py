@@ -53,8 +53,8 @@ FLOORS = {
     SURFACE: (
         "__init__ chapters chapters.found chapters.words chapters.findings chapters.verdict "
         "chapters.inputs chapters.posterior chapters.fit chapters.calibration chapters.making "
-        "cli comparison console classified exits facts labelled options page reporting scaffold "
-        "stages"
+        "cli comparison console classified classified_page exits facts labelled labelled_page "
+        "labelled_rows options page reporting scaffold stages study_folder"
     ),
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sbi_kit import classified, cli
+from sbi_kit import classified, cli, labelled_rows
 from sbi_kit.checks import BadValue, UnknownName
 from sbi_kit.registry import load_generator
 from sbi_kit.supervised import FullyConnected, WideDeep
@@ -64,10 +64,12 @@ def test_a_directory_in_use_is_refused(fitted, capsys):
 
 
 def test_the_scored_rows_are_seen_by_nothing_else():
-    rows = classified.generated("kryptonite", load_generator("kryptonite", {}), 1_000, seed=0)
+    rows = labelled_rows.generated(
+        classified.TASK, "kryptonite", load_generator("kryptonite", {}), 1_000, seed=0
+    )
     assert (len(rows.x), len(rows.x_test)) == (700, 300)
     assert not set(rows.x.index) & set(rows.x_test.index)
-    assert rows.best == Kryptonite().best_guess_accuracy
+    assert rows.best == {"accuracy": Kryptonite().best_guess_accuracy}
 
 
 def test_a_file_of_other_classes(tmp_path):
@@ -75,13 +77,13 @@ def test_a_file_of_other_classes(tmp_path):
     frame = pd.DataFrame({"size": rng.standard_normal(200), "kind": rng.choice(["a", "b"], 200)})
     file = tmp_path / "table.csv"
     frame.to_csv(file, index=False)
-    rows = classified.read(str(file), "kind", Kryptonite(), seed=0)
-    assert rows.best is None
+    rows = labelled_rows.read(classified.TASK, str(file), "kind", Kryptonite(), seed=0)
+    assert rows.best == {}
     assert set(rows.y) == {0.0, 1.0}
     assert list(rows.x.columns) == ["size"]
     with pytest.raises(UnknownName, match="column to predict"):
-        classified.read(str(file), None, Kryptonite(), seed=0)
+        labelled_rows.read(classified.TASK, str(file), None, Kryptonite(), seed=0)
     with pytest.raises(BadValue, match="a CSV file of features and a class"):
-        classified.read(str(tmp_path / "none.csv"), None, Kryptonite(), seed=0)
+        labelled_rows.read(classified.TASK, str(tmp_path / "none.csv"), None, Kryptonite(), seed=0)
     with pytest.raises(BadValue, match="two classes; got Unknown label type: continuous"):
-        classified.read(str(file), "size", Kryptonite(), seed=0)
+        labelled_rows.read(classified.TASK, str(file), "size", Kryptonite(), seed=0)

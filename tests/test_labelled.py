@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sbi_kit import cli, labelled
+from sbi_kit import cli, labelled, labelled_rows, study_folder
 from sbi_kit.checks import BadType, BadValue, UnknownName
 from sbi_kit.supervised.model_file import load_model, save_model
 from sbi_kit.supervised.multitask import MultiTask
@@ -68,7 +68,7 @@ def test_everything_is_written(folder):
 
 def test_scores_are_of_rows_that_were_not_learned_from(folder):
     frame = Housing().generate(ROWS, np.random.default_rng(0))
-    rows = labelled.generated("housing", Housing(), ROWS, seed=0)
+    rows = labelled_rows.generated(labelled.TASK, "housing", Housing(), ROWS, seed=0)
     assert len(rows.y) == 640
     assert set(rows.x.index).isdisjoint(rows.x_test.index)
     assert sorted([*rows.y, *rows.y_test]) == sorted(frame["SalePrice"])
@@ -121,8 +121,8 @@ def test_any_file_with_any_target(tmp_path, capsys):
 
 
 def test_shuffled_targets_cannot_be_predicted():
-    rows = labelled.generated("housing", Housing(), 1_000, seed=3)
-    findings = labelled.study(rows, folds=0, seed=3)
+    rows = labelled_rows.generated(labelled.TASK, "housing", Housing(), 1_000, seed=3)
+    findings = labelled.study(rows, share=0.2, folds=0, seed=3)
     for reached in findings.shuffled:
         assert abs(reached["AUC"] - 0.5) < 0.1
         assert reached["R2"] < 0.02
@@ -159,12 +159,12 @@ def test_files_are_refused_in_one_sentence(what, tmp_path):
     file = tmp_path / "houses.csv"
     change(prices()).to_csv(file, index=False)
     with pytest.raises(kind, match=sentence):
-        labelled.read(str(file), None, Housing(), seed=0)
+        labelled_rows.read(labelled.TASK, str(file), None, Housing(), seed=0)
 
 
 def test_files_that_are_none_are_refused(tmp_path):
     with pytest.raises(BadValue, match="a CSV file of features and a target"):
-        labelled.read(str(tmp_path / "none.csv"), None, Housing(), seed=0)
+        labelled_rows.read(labelled.TASK, str(tmp_path / "none.csv"), None, Housing(), seed=0)
 
 
 @pytest.mark.parametrize(
@@ -186,9 +186,9 @@ def test_options_are_refused_in_one_sentence(arguments, sentence, tmp_path, caps
 def test_directories_are_not_written_over(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(BadValue, match=r"an empty or new directory .*notes\.txt"):
-        labelled.expect_free(tmp_path, overwrite=True)
+        study_folder.expect_free(tmp_path, overwrite=True)
     with pytest.raises(BadValue, match="a directory for the model; got the file"):
-        labelled.expect_free(tmp_path / "notes.txt", overwrite=True)
+        study_folder.expect_free(tmp_path / "notes.txt", overwrite=True)
 
 
 # The model's own file

@@ -18,7 +18,7 @@ from sbi_kit.checks import BadType, BadValue
 from sbi_kit.contracts import Array
 from sbi_kit.files import publish, write
 from sbi_kit.supervised.columns import Columns
-from sbi_kit.supervised.lesson import Scale
+from sbi_kit.supervised.lesson import TargetScale
 from sbi_kit.supervised.multitask import MultiTask
 from sbi_kit.supervised.proximal import Head
 
@@ -118,7 +118,7 @@ def _restore(document: dict[str, Any], arrays: _Arrays) -> MultiTask:
     regression, classification, *quantiles = [Head(row[:-1], float(row[-1])) for row in heads]
     model.regression_, model.classification_ = regression, classification
     model.quantile_heads_ = tuple(quantiles)
-    model.scale_ = Scale(document["target"]["mean"], document["target"]["sd"])
+    model.scale_ = TargetScale(document["target"]["mean"], document["target"]["sd"])
     model.threshold_ = document["threshold"]
     model.n_features_in_ = document["width"]
     if document["features"] is not None:
