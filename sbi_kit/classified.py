@@ -48,6 +48,7 @@ class Findings:
     Attributes:
         rows: What was learned from.
         table: Accuracy, AUC and seconds, a row for each model.
+        network: Wide & deep, fitted at the best rate.
         rates: Validation loss, accuracy on the validation rows and on the others by learning rate.
         calibration: Probabilities of wide & deep against frequencies.
         alone: Largest accuracy of any single feature's bit, or any pair's parity, with its chance.
@@ -57,6 +58,7 @@ class Findings:
 
     rows: SplitRows
     table: pd.DataFrame
+    network: WideDeep
     rates: pd.DataFrame
     calibration: Calibration
     alone: Mapping[str, tuple[float, float]]
@@ -106,6 +108,7 @@ def study(rows: SplitRows, *, seed: int) -> Findings:
     return Findings(
         rows,
         _table(rows, models, seconds),
+        models["wide & deep"],
         rates,
         calibration(rows.y_test, probability),
         _alone(rows, models["wide & deep"]),

@@ -34,7 +34,7 @@ def _tables(findings: Findings) -> dict[str, pd.DataFrame]:
 
 
 def write(findings: Findings, folder: Path) -> None:
-    """Write tables, figures and the page into a directory."""
+    """Write the network, tables, figures and the page into a directory."""
     from sbi_kit import plots
 
     found, rates = findings.calibration, findings.rates
@@ -55,7 +55,8 @@ def write(findings: Findings, folder: Path) -> None:
         limits=_understanding(findings),
         figures=list(figures),
     )
-    study_folder.write(folder, tables=tables, figures=figures, text=text)
+    models = {study_folder.NETWORK: findings.network}
+    study_folder.write(folder, models=models, tables=tables, figures=figures, text=text)
 
 
 def _understanding(findings: Findings) -> list[str]:

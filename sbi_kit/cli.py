@@ -372,7 +372,7 @@ def _fit_labelled(
         share = labelled.premium_share(model)
         findings = labelled.study(table, share=share, folds=folds, seed=seed)
         watch.lap("training")
-        labelled_page.write(findings, out, overwrite=overwrite)
+        labelled_page.write(findings, out)
         watch.lap("writing")
         labelled_page.show(findings)
     page = study_folder.PAGE

@@ -61,6 +61,7 @@ class Findings:
     Attributes:
         rows: What was learned from.
         model: The joint linear model, fitted.
+        network: The network of both tasks, fitted.
         selection: How its settings were chosen, if by cross-validation.
         table: Scores, a row for each and a column for each model.
         shuffled: Mean scores of the same model where the target was shuffled, at its own penalty
@@ -72,6 +73,7 @@ class Findings:
 
     rows: SplitRows
     model: MultiTask
+    network: MultiTaskNetwork
     selection: Selection | None
     table: pd.DataFrame
     shuffled: tuple[Mapping[str, float], Mapping[str, float]]
@@ -104,11 +106,12 @@ def study(rows: SplitRows, *, share: float, folds: int, seed: int) -> Findings:
     chosen = start if selection is None else selection.model
     model = chosen.fit(rows.x, rows.y)
     joint = model.evaluate(rows.x_test, rows.y_test)
+    network, of_networks = _networks(rows, share=share, seed=seed)
     columns = {
         "best possible": rows.best,
         "joint": joint,
         "each alone": _alone(rows, selection, model, joint),
-        **_networks(rows, share=share, seed=seed),
+        **of_networks,
         "baseline": _baseline(rows, model),
     }
     table = pd.DataFrame(columns, index=list(joint))
@@ -126,7 +129,7 @@ def study(rows: SplitRows, *, share: float, folds: int, seed: int) -> Findings:
     )
     shuffled = _shuffled(rows, model, seed=seed)
     return Findings(
-        rows, model, selection, table, shuffled, _apart(rows, model), by_target, hessian
+        rows, model, network, selection, table, shuffled, _apart(rows, model), by_target, hessian
     )
 
 
@@ -148,18 +151,20 @@ def _alone(
     return found
 
 
-def _networks(rows: SplitRows, *, share: float, seed: int) -> dict[str, dict[str, float]]:
-    """Scores of the network with a shared trunk, and of one for each task."""
-    reached = {}
+def _networks(
+    rows: SplitRows, *, share: float, seed: int
+) -> tuple[MultiTaskNetwork, dict[str, dict[str, float]]]:
+    """The network with a shared trunk, its scores, and those of one for each task."""
+    networks, reached = {}, {}
     for name, (alpha, beta) in {"both": (1, 1), "target": (1, 0), "class": (0, 1)}.items():
         network = MultiTaskNetwork(alpha=alpha, beta=beta, premium_share=share, seed=seed)
         with console.training_progress(f"network, {name}") as report:
-            network.fit(rows.x, rows.y, progress=report)
+            networks[name] = network.fit(rows.x, rows.y, progress=report)
         reached[name] = network.evaluate(rows.x_test, rows.y_test)
     apart = {
         name: reached["class" if name in _OF_CLASS else "target"][name] for name in reached["both"]
     }
-    return {"network": reached["both"], "networks alone": apart}
+    return networks["both"], {"network": reached["both"], "networks alone": apart}
 
 
 def _baseline(rows: SplitRows, model: MultiTask) -> dict[str, float]:

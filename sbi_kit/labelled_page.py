@@ -11,7 +11,6 @@ from sbi_kit import study_folder
 from sbi_kit.labelled import SHUFFLES, Findings
 from sbi_kit.supervised.conditioning import Conditioning
 from sbi_kit.supervised.lesson import read_labels
-from sbi_kit.supervised.model_file import save_model
 from sbi_kit.supervised.scores import calibration
 from sbi_kit.supervised.selection import regularisation_path
 
@@ -46,12 +45,11 @@ def _tables(findings: Findings) -> dict[str, pd.DataFrame]:
     }
 
 
-def write(findings: Findings, folder: Path, *, overwrite: bool) -> None:
-    """Write model, tables, figures and the page into a directory."""
+def write(findings: Findings, folder: Path) -> None:
+    """Write models, tables, figures and the page into a directory."""
     from sbi_kit import plots
 
     rows, model = findings.rows, findings.model
-    save_model(model, folder / study_folder.MODEL, overwrite=overwrite)
     tables = {
         "scores": findings.table.rename_axis("name"),
         "importances": model.importances_.rename_axis("name"),
@@ -77,7 +75,8 @@ def write(findings: Findings, folder: Path, *, overwrite: bool) -> None:
         limits=_understanding(findings),
         figures=list(figures),
     )
-    study_folder.write(folder, tables=tables, figures=figures, text=text)
+    models = {study_folder.MODEL: model, study_folder.NETWORK: findings.network}
+    study_folder.write(folder, models=models, tables=tables, figures=figures, text=text)
 
 
 def _understanding(findings: Findings) -> list[str]:

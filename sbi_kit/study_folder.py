@@ -9,9 +9,9 @@ import pandas as pd
 from sbi_kit import console
 from sbi_kit.checks import BadValue
 from sbi_kit.files import write_whole
-from sbi_kit.supervised.model_file import DOCUMENT
+from sbi_kit.supervised.model_file import DOCUMENT, save_model
 
-PAGE, MODEL = "report.md", "model"
+PAGE, MODEL, NETWORK = "report.md", "model", "network"
 
 
 def expect_free(folder: Path, *, overwrite: bool) -> None:
@@ -22,7 +22,8 @@ def expect_free(folder: Path, *, overwrite: bool) -> None:
     """
     if folder.is_file():
         raise BadValue("a directory for the model", f"the file {folder}", "choose another")
-    there = (folder / MODEL / DOCUMENT).exists() or (folder / PAGE).exists()
+    own = PAGE, f"{MODEL}/{DOCUMENT}", f"{NETWORK}/{DOCUMENT}"
+    there = any((folder / name).exists() for name in own)
     if there and not overwrite:
         got = f"{folder}, which holds one"
         raise BadValue("a directory without a model", got, "choose another, or pass --overwrite")
@@ -66,19 +67,26 @@ def page(
 
 
 def write(
-    folder: Path, *, tables: Mapping[str, pd.DataFrame], figures: Mapping[str, Any], text: str
+    folder: Path,
+    *,
+    models: Mapping[str, Any],
+    tables: Mapping[str, pd.DataFrame],
+    figures: Mapping[str, Any],
+    text: str,
 ) -> None:
-    """Write tables, figures and the page into a directory.
+    """Write models, tables, figures and the page into a directory, over what has their names.
 
     Args:
         folder: The directory.
+        models: Fitted estimators by the names of their directories.
         tables: Tables by name; an index that has a name is written, too.
         figures: Figures of matplotlib by name.
         text: The page.
     """
     from sbi_kit import plots
 
-    folder.mkdir(parents=True, exist_ok=True)
+    for name, model in models.items():
+        save_model(model, folder / name, overwrite=True)
     for name, table in tables.items():
         content = table.to_csv(index=table.index.name is not None, lineterminator="\n")
         write_whole(folder / f"{name}.csv", content.encode())

@@ -9,7 +9,7 @@ import pytest
 from sbi_kit import classified, cli, labelled_rows
 from sbi_kit.checks import BadValue, UnknownName
 from sbi_kit.registry import load_generator
-from sbi_kit.supervised import FullyConnected, WideDeep
+from sbi_kit.supervised import FullyConnected, WideDeep, load_model
 from simulators.housing import Housing
 from simulators.kryptonite import Kryptonite
 
@@ -40,7 +40,7 @@ def test_which_generators_it_concerns():
 
 def test_tables_figures_and_page_are_written(fitted):
     assert {path.name for path in fitted.iterdir()} == {
-        *("scores.csv", "rates.csv", "rates.png", "calibration.png", "report.md")
+        *("network", "scores.csv", "rates.csv", "rates.png", "calibration.png", "report.md")
     }
     scores = pd.read_csv(fitted / "scores.csv", index_col="model")
     best = Kryptonite(n=3).best_guess_accuracy
@@ -50,6 +50,9 @@ def test_tables_figures_and_page_are_written(fitted):
     assert abs(scores.loc["logistic regression", "accuracy"] - 0.5) < 0.2
     assert scores.loc["majority", "AUC"] == 0.5
     assert pd.read_csv(fitted / "rates.csv")["rate"].tolist() == [1e-2]
+    rows = labelled_rows.generated(classified.TASK, "kryptonite", Kryptonite(n=3), 400, seed=0)
+    reached = load_model(fitted / "network").score(rows.x_test, rows.y_test)
+    assert reached == pytest.approx(scores.loc["wide & deep", "accuracy"])
     text = (fitted / "report.md").read_text()
     assert "The class is a parity.** It is that of 2 bits of 3" in text
     assert f"a share {best:.4f} of the rows" in text

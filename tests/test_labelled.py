@@ -1,15 +1,12 @@
 """`sbi-kit fit` with labelled data: scores beside baselines, files, and what is refused."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from sbi_kit import cli, labelled, labelled_rows, study_folder
 from sbi_kit.checks import BadType, BadValue, UnknownName
-from sbi_kit.supervised.model_file import load_model, save_model
-from sbi_kit.supervised.multitask import MultiTask
+from sbi_kit.supervised.model_file import load_model
 from sbi_kit.supervised.network import MultiTaskNetwork
 from simulators.housing import Housing
 
@@ -48,6 +45,7 @@ def test_everything_is_written(folder):
     tables = {"scores.csv", "choices.csv", "importances.csv"}
     assert names == {
         "model",
+        "network",
         "report.md",
         *tables,
         "path.png",
@@ -74,9 +72,12 @@ def test_scores_are_of_rows_that_were_not_learned_from(folder):
     assert sorted([*rows.y, *rows.y_test]) == sorted(frame["SalePrice"])
     assert "SalePrice" not in rows.x
     model = load_model(folder / "model")
+    network = load_model(folder / "network")
     assert model.threshold_ == pytest.approx(np.quantile(rows.y, 0.8))
     scores = pd.read_csv(folder / "scores.csv", index_col="name")["joint"]
     assert model.evaluate(rows.x_test, rows.y_test) == pytest.approx(scores.to_dict())
+    of_network = pd.read_csv(folder / "scores.csv", index_col="name")["network"]
+    assert network.evaluate(rows.x_test, rows.y_test) == pytest.approx(of_network.to_dict())
     choices = pd.read_csv(folder / "choices.csv")
     assert choices["loss"].is_monotonic_increasing
     assert model.lam == pytest.approx(choices["lam"][0])
@@ -189,50 +190,3 @@ def test_directories_are_not_written_over(tmp_path):
         study_folder.expect_free(tmp_path, overwrite=True)
     with pytest.raises(BadValue, match="a directory for the model; got the file"):
         study_folder.expect_free(tmp_path / "notes.txt", overwrite=True)
-
-
-# The model's own file
-
-
-@pytest.fixture
-def saved(tmp_path):
-    frame = prices()
-    x, y = frame.drop(columns="SalePrice"), frame["SalePrice"]
-    model = MultiTask(lam=0.01, rho=0.8).fit(x, y)
-    save_model(model, tmp_path / "model")
-    return model, x, y, tmp_path / "model"
-
-
-def test_a_model_read_again_predicts_the_same(saved):
-    model, x, y, folder = saved
-    same = load_model(folder)
-    assert same.get_params() == {**model.get_params(), "quantiles": (0.1, 0.5, 0.9)}
-    assert (same.predict(x) == model.predict(x)).all()
-    assert (same.predict_quantiles(x) == model.predict_quantiles(x)).all()
-    assert same.evaluate(x, y) == model.evaluate(x, y)
-    pd.testing.assert_frame_equal(same.importances_, model.importances_)
-    with pytest.raises(ValueError, match="feature names"):
-        same.predict(x.drop(columns="LotArea"))
-
-
-def test_a_model_that_was_changed_is_refused(saved):
-    model, _, _, folder = saved
-    with pytest.raises(BadValue, match="a directory without a model"):
-        save_model(model, folder)
-    with pytest.raises(BadType, match="a fitted MultiTask; got MultiTask"):
-        save_model(MultiTask(), folder, overwrite=True)
-    document = json.loads((folder / "model.json").read_text())
-    for change, sentence in (
-        ({"version": 2}, "in version 1 of sbi_kit.multitask; got sbi_kit.multitask 2"),
-        ({"weights": "0"}, "weights that do not fit their digest"),
-        ({"settings": None}, "as sbi_kit wrote it; got TypeError"),
-        ({"levels": {}}, "as sbi_kit wrote it; got"),
-    ):
-        (folder / "model.json").write_text(json.dumps({**document, **change}))
-        with pytest.raises(BadValue, match=sentence):
-            load_model(folder)
-    (folder / "model.json").write_text("{")
-    with pytest.raises(BadValue, match="as sbi_kit wrote it; got JSONDecodeError"):
-        load_model(folder)
-    with pytest.raises(BadValue, match=r"a model in .*; got none"):
-        load_model(folder / "nothing")

@@ -41,12 +41,21 @@ class SharedTrunk(nn.Module):
         width: Size of the trunk's layers.
         dropout: Share of the trunk's hidden units that a training step leaves out.
         levels: Levels of the quantiles, rising.
+
+    Attributes:
+        settings: All of these by name.
     """
 
     levels: Tensor
 
     def __init__(self, inputs: int, *, width: int, dropout: float, levels: Sequence[float]) -> None:
         super().__init__()
+        self.settings = {
+            "inputs": inputs,
+            "width": width,
+            "dropout": dropout,
+            "levels": tuple(levels),
+        }
         self.entry = nn.Linear(inputs, width)
         self.body = nn.Sequential(
             nn.SiLU(),

@@ -49,10 +49,14 @@ class WideDeepNetwork(nn.Module):
         wide: Units of the wide part; 0 leaves it out.
         deep: Units of each layer of the deep part.
         dropout: Share of the units that a training step leaves out, after each deep layer.
+
+    Attributes:
+        settings: All of these by name.
     """
 
     def __init__(self, inputs: int, *, wide: int, deep: Sequence[int], dropout: float) -> None:
         super().__init__()
+        self.settings = {"inputs": inputs, "wide": wide, "deep": tuple(deep), "dropout": dropout}
         self.wide = nn.Sequential(nn.Linear(inputs, wide), nn.ReLU()) if wide else None
         sizes = (inputs, *deep)
         linear = [nn.Linear(*pair) for pair in pairwise(sizes)]
