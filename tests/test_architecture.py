@@ -46,8 +46,8 @@ FLOORS = {
         "diagnostics.verdict diagnostics.calibration "
         "diagnostics.predictive diagnostics.distances diagnostics.local diagnostics.histogram "
         "testing "
-        "testing.forms testing.generators testing.latents testing.priors testing.randomness "
-        "testing.simulators testing.streams "
+        "testing.estimators testing.forms testing.generators testing.latents testing.priors "
+        "testing.randomness testing.simulators testing.streams "
         "plots plots.canvas plots.verdict plots.posterior plots.data plots.graph "
         "plots.supervised"
     ),
@@ -87,6 +87,7 @@ OWNERS = {
         "supervised.scores",
         "supervised.selection",
         "supervised.wide_deep",
+        "testing.estimators",
     },
     "dask": set(),
     "jinja2": {"page"},
