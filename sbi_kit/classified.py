@@ -49,6 +49,7 @@ class Findings:
         rows: What was learned from.
         table: Accuracy, AUC and seconds, a row for each model.
         network: Wide & deep, fitted at the best rate.
+        by_heart: Its accuracy on the rows it learned from, those that told when to stop included.
         rates: Validation loss, accuracy on the validation rows and on the others by learning rate.
         calibration: Probabilities of wide & deep against frequencies.
         alone: Largest accuracy of any single feature's bit, or any pair's parity, with its chance.
@@ -59,6 +60,7 @@ class Findings:
     rows: SplitRows
     table: pd.DataFrame
     network: WideDeep
+    by_heart: float
     rates: pd.DataFrame
     calibration: Calibration
     alone: Mapping[str, tuple[float, float]]
@@ -109,6 +111,7 @@ def study(rows: SplitRows, *, seed: int) -> Findings:
         rows,
         _table(rows, models, seconds),
         models["wide & deep"],
+        models["wide & deep"].score(rows.x, rows.y),
         rates,
         calibration(rows.y_test, probability),
         _alone(rows, models["wide & deep"]),

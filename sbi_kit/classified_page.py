@@ -51,7 +51,7 @@ def write(findings: Findings, folder: Path) -> None:
     text = study_folder.page(
         f"Two classes from {findings.rows.name}",
         _tables(findings),
-        notes=(),
+        notes=study_folder.left_out(findings.rows.left_out),
         limits=_understanding(findings),
         figures=list(figures),
     )
@@ -105,6 +105,7 @@ def _slopes(findings: Findings) -> str:
 def _parity(findings: Findings, solver: ParitySolver) -> str:
     least, most = findings.but_one or (np.nan, np.nan)
     accuracy, size = findings.table["accuracy"], int(solver.parity_.sum())
+    error = 0.5 / np.sqrt(len(findings.rows.y_test))
     how = {"shapes": "the shapes of the noise", "elimination": "elimination"}[solver.method_]
     solved, learned = accuracy["parity solver"], accuracy["wide & deep"]
     return (
@@ -112,9 +113,8 @@ def _parity(findings: Findings, solver: ParitySolver) -> str:
         f"flips, which the solver finds by {how}: it has an accuracy of "
         f"{solved:.4f}, {solved - learned:+.4f} against wide & deep on the same rows. Without any "
         f"one of these bits, the others tell {least:.3f} to {most:.3f} of the labels, where a coin "
-        "tells 0.5: there is no part of the way at which a smaller rule is better than none. So "
-        "greedy splits and kernels, which must first find something in few features or in slow "
-        "changes, have nothing to start from. "
-        "A network that sums many bits at once and bends the sum finds the parity from all of "
-        "them together, if the rows suffice."
+        f"tells 0.5 ± {error:.3f}: where bits are added one by one, only the last of them pays. "
+        "Wide & deep, which has all of them from its first step on, tells "
+        f"{findings.by_heart:.3f} of the labels it learned from and {learned:.3f} of the others, "
+        f"where the parity tells {solved:.3f} and the majority {accuracy['majority']:.3f}."
     )

@@ -71,7 +71,7 @@ def write(findings: Findings, folder: Path) -> None:
     text = study_folder.page(
         f"A number and a class from {rows.name}",
         _tables(findings),
-        notes=(_COLUMNS,),
+        notes=(_COLUMNS, *study_folder.left_out(rows.left_out)),
         limits=_understanding(findings),
         figures=list(figures),
     )

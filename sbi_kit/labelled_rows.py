@@ -2,17 +2,21 @@
 
 A share of the rows is kept for the scores and seen by nothing else. What the rows are to tell, a
 number or one of two classes, is a `Task`: how its column is read, and how large that share is.
+
+Columns of a file that only number its rows, such as Id, are left out: whole numbers that rise from
+row to row, and of which at least every second is there, as some rows may have been taken out.
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
-from sbi_kit.checks import BadValue, expect_name
+from sbi_kit.checks import BadValue, expect_name, show_names
 from sbi_kit.contracts import Array, DataGenerator
 from sbi_kit.seeds import numpy_stream
 
@@ -47,6 +51,7 @@ class SplitRows:
         x_test: Features of the other rows.
         y_test: Their target.
         best: Best possible scores by name; empty where they are not known.
+        left_out: Columns of a file that only number its rows.
     """
 
     name: str
@@ -55,6 +60,7 @@ class SplitRows:
     x_test: pd.DataFrame
     y_test: Array
     best: Mapping[str, float]
+    left_out: tuple[str, ...] = ()
 
 
 def generated(task: Task, name: str, model: DataGenerator, rows: int, *, seed: int) -> SplitRows:
@@ -77,6 +83,9 @@ def read(
         UnknownName: There is no such column.
         BadType, BadValue: The file cannot be read, the rows are too few, or the target is none for
             the task.
+
+    Warns:
+        UserWarning: Columns only number the rows.
     """
     try:
         frame = pd.read_csv(path)
@@ -86,7 +95,25 @@ def read(
         raise BadValue(f"a CSV file of features and {task.what}", got, "check the file") from error
     name = model.targets[0] if target is None else target
     expect_name("column to predict", name, [str(column) for column in frame.columns])
-    return _split(task, Path(path).name, frame, (name,), {}, seed=seed)
+    numbers = [column for column in frame.columns.drop(name) if _numbers_rows(frame[column])]
+    if numbers:
+        warnings.warn(
+            "Expected features that tell rows apart by what they are; got columns that number the "
+            f"rows of {Path(path).name} ({show_names(numbers)}); they are left out.",
+            UserWarning,
+            stacklevel=2,
+        )
+    split = _split(task, Path(path).name, frame.drop(columns=numbers), (name,), {}, seed=seed)
+    return replace(split, left_out=tuple(numbers))
+
+
+def _numbers_rows(column: "pd.Series[Any]") -> bool:
+    """Whether these are whole numbers that rise from row to row, without long gaps."""
+    if not pd.api.types.is_integer_dtype(column) or column.isna().any():
+        return False
+    values = column.to_numpy(dtype=np.float64)
+    rising = bool((np.diff(values) > 0).all())
+    return rising and values[-1] - values[0] < 2 * len(values)
 
 
 def _split(

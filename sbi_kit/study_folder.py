@@ -66,6 +66,11 @@ def page(
     return "\n\n".join(parts) + "\n"
 
 
+def left_out(columns: Sequence[str]) -> tuple[str, ...]:
+    """The note on columns that number the rows, if there are any."""
+    return (f"Left out, as they only number the rows: {', '.join(columns)}.",) if columns else ()
+
+
 def write(
     folder: Path,
     *,

@@ -57,6 +57,15 @@ def test_tables_figures_and_page_are_written(fitted):
     assert "The class is a parity.** It is that of 2 bits of 3" in text
     assert f"a share {best:.4f} of the rows" in text
     assert "nan" not in text
+    by_heart = load_model(fitted / "network").score(rows.x, rows.y)
+    told, solved, majority = (
+        scores.loc[name, "accuracy"] for name in ("wide & deep", "parity solver", "majority")
+    )
+    assert (
+        f"{by_heart:.3f} of the labels it learned from and {told:.3f} of the others, where the "
+        f"parity tells {solved:.3f} and the majority {majority:.3f}."
+    ) in text
+    assert f"where a coin tells 0.5 ± {0.5 / np.sqrt(120):.3f}" in text
 
 
 def test_a_directory_in_use_is_refused(fitted, capsys):

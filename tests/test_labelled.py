@@ -133,6 +133,94 @@ def test_shuffled_targets_cannot_be_predicted():
     assert findings.hessian.lower <= findings.hessian.joint <= findings.hessian.upper
 
 
+# A file like that of Ames: 81 columns, numbered rows, NA for what a house has not and for gaps
+
+AMES = (
+    "Id MSSubClass MSZoning LotFrontage LotArea Street Alley LotShape LandContour Utilities "
+    "LotConfig LandSlope Neighborhood Condition1 Condition2 BldgType HouseStyle OverallQual "
+    "OverallCond YearBuilt YearRemodAdd RoofStyle RoofMatl Exterior1st Exterior2nd MasVnrType "
+    "MasVnrArea ExterQual ExterCond Foundation BsmtQual BsmtCond BsmtExposure BsmtFinType1 "
+    "BsmtFinSF1 BsmtFinType2 BsmtFinSF2 BsmtUnfSF TotalBsmtSF Heating HeatingQC CentralAir "
+    "Electrical 1stFlrSF 2ndFlrSF LowQualFinSF GrLivArea BsmtFullBath BsmtHalfBath FullBath "
+    "HalfBath BedroomAbvGr KitchenAbvGr KitchenQual TotRmsAbvGrd Functional Fireplaces "
+    "FireplaceQu GarageType GarageYrBlt GarageFinish GarageCars GarageArea GarageQual GarageCond "
+    "PavedDrive WoodDeckSF OpenPorchSF EnclosedPorch 3SsnPorch ScreenPorch PoolArea PoolQC Fence "
+    "MiscFeature MiscVal MoSold YrSold SaleType SaleCondition SalePrice"
+)
+
+
+def ames(rows):
+    """Made-up houses as that file would write them; no house of Ames is among them."""
+    rng = np.random.default_rng(5)
+    frame = Housing(missing_share=0.0).generate(rows, rng).drop(columns="City")
+    frame.insert(0, "Id", np.arange(1, rows + 1))
+    for name in frame.columns:
+        if frame[name].dtype == float:
+            frame[name] = frame[name].round().astype("Int64")
+        else:
+            frame[name] = frame[name].astype(object).where(frame[name].astype(str) != "Absent")
+    frame["LotFrontage"] = frame["LotFrontage"].mask(rng.random(rows) < 0.18)
+    frame["MasVnrArea"] = frame["MasVnrArea"].mask(rng.random(rows) < 0.02)
+    frame["GarageYrBlt"] = frame["GarageYrBlt"].mask(frame["GarageType"].isna())
+    return frame
+
+
+def test_the_file_of_ames_is_learned_from(tmp_path, capsys):
+    file, out = tmp_path / "train.csv", tmp_path / "ames"
+    ames(400).to_csv(file, index=False, na_rep="NA")
+    assert file.read_text().splitlines()[0].split(",") == AMES.split()
+    arguments = ("--observed", str(file), "--target", "SalePrice", "--folds", "2")
+    assert run("fit", "housing", *arguments, "--out", str(out)) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "columns that number the rows of train.csv (Id); they are left out." in said
+    assert "Left out, as they only number the rows: Id." in (out / "report.md").read_text()
+    importances = pd.read_csv(out / "importances.csv", index_col="name")
+    known = set(importances.index)
+    assert known <= set(AMES.split()) - {"Id", "SalePrice"}
+    assert len(known) > 65  # all but those that are the same in nearly all houses
+    assert {"Alley", "MasVnrArea", "1stFlrSF", "3SsnPorch", "Fence"} <= known
+    scores = pd.read_csv(out / "scores.csv", index_col="name")
+    assert scores.loc["R2", "joint"] > 0.4
+    assert scores.loc["AUC", "joint"] > 0.8
+    assert abs(scores.loc["R2", "baseline"]) < 0.1
+    features = pd.read_csv(file).drop(columns=["Id", "SalePrice"])
+    for name in ("model", "network"):
+        model = load_model(out / name)
+        assert "Alley=(missing)" in model.columns_.names
+        assert np.isfinite(model.predict(features)).all()
+
+
+NUMBERED = {
+    "from one": (lambda n: np.arange(1, n + 1), True),
+    "from afar": (lambda n: np.arange(n) + 1_461, True),
+    "some taken out": (lambda n: np.delete(np.arange(n + 40), np.arange(3, 83, 2)), True),
+    "years": (lambda n: np.arange(n) // 2, False),
+    "shuffled": (lambda n: np.random.default_rng(0).permutation(n), False),
+    "far apart": (lambda n: np.arange(n) * 7, False),
+    "no whole numbers": (lambda n: np.arange(n) + 0.5, False),
+}
+
+
+@pytest.mark.parametrize("what", NUMBERED)
+def test_columns_that_number_rows_are_told_from_others(what, tmp_path):
+    values, numbered = NUMBERED[what]
+    file = tmp_path / "houses.csv"
+    prices().assign(number=values(200)).to_csv(file, index=False)
+
+    def read():
+        return labelled_rows.read(labelled.TASK, str(file), None, Housing(), seed=0)
+
+    if numbered:
+        with pytest.warns(
+            UserWarning, match=r"number the rows of houses\.csv \(number\); they are"
+        ):
+            rows = read()
+    else:
+        rows = read()
+    assert ("number" in rows.x) is not numbered
+    assert rows.left_out == (("number",) if numbered else ())
+
+
 REFUSED = {
     "text": (lambda f: f.assign(SalePrice="dear"), BadType, "a target of numbers; got .*SalePrice"),
     "missing": (
