@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from sbi_kit.simulation import SimulationError as SimulationError
     from sbi_kit.simulation import simulate as simulate
     from sbi_kit.simulator import Simulator as Simulator
+    from sbi_kit.testing import check_estimator as check_estimator
     from sbi_kit.testing import check_generator as check_generator
     from sbi_kit.testing import check_latent as check_latent
     from sbi_kit.testing import check_simulator as check_simulator
@@ -63,7 +64,7 @@ _ROOMS = {
     "data": "Vector Exchangeable Series Matrix Datasets",
     "simulator": "Simulator",
     "registry": "simulator_names load_simulator load_generator",
-    "testing": "check_simulator check_generator check_latent",
+    "testing": "check_simulator check_generator check_latent check_estimator",
     "simulation": "simulate SimulationError",
     "bank": "Bank",
     "fitting": "fit",

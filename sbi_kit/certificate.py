@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sbi_kit.checks import BadValue, show_names
-from sbi_kit.files import write_whole
-from sbi_kit.posterior_file import CERTIFICATE, digest_of, read_posterior
+from sbi_kit.files import digest_of, write_whole
+from sbi_kit.posterior_file import CERTIFICATE, read_posterior
 from sbi_kit.prior import prior_from_dict
 
 FORMAT, VERSION = "sbi_kit.certificate", 1

@@ -334,40 +334,49 @@ def _fit_labelled(
     overwrite: bool,
 ) -> None:
     """`fit` for labelled data."""
-    from sbi_kit import classified, labelled, stages
+    from sbi_kit import (
+        classified,
+        classified_page,
+        labelled,
+        labelled_page,
+        labelled_rows,
+        stages,
+        study_folder,
+    )
     from sbi_kit.registry import load_generator
 
     if observed is not None and rows is not None:
         raise click.UsageError("--rows and --observed exclude each other")
     if observed is None and target is not None:
         raise click.UsageError("--target needs --observed")
-    labelled.expect_free(out, overwrite=overwrite)
+    study_folder.expect_free(out, overwrite=overwrite)
     model = load_generator(name, settings)
     watch = stages.Watch()
-    if classified.concerns(model):
+    two_classes = classified.concerns(model)
+    if two_classes:
         command = click.get_current_context()
         _refuse(command, ("folds",), f"{name}, whose rows are of two classes")
-        if observed is None:
-            count = rows or int(getattr(model, "default_rows", DEFAULT_ROWS))
-            table = classified.generated(name, model, count, seed=seed)
-        else:
-            table = classified.read(observed, target, model, seed=seed)
+    task = classified.TASK if two_classes else labelled.TASK
+    if observed is None:
+        usual = getattr(model, "default_rows", DEFAULT_ROWS) if two_classes else DEFAULT_ROWS
+        table = labelled_rows.generated(task, name, model, rows or int(usual), seed=seed)
+    else:
+        table = labelled_rows.read(task, observed, target, model, seed=seed)
+    if two_classes:
         learned = classified.study(table, seed=seed)
         watch.lap("training")
-        classified.write(learned, out)
-        classified.show(learned)
-        console.say(f"\n{str(watch).capitalize()}; {labelled.PAGE} and the rest are in {out}.")
-        return
-    if observed is None:
-        found = labelled.generated(name, model, rows or DEFAULT_ROWS, seed=seed)
+        classified_page.write(learned, out)
+        watch.lap("writing")
+        classified_page.show(learned)
     else:
-        found = labelled.read(observed, target, model, seed=seed)
-    findings = labelled.study(found, folds=folds, seed=seed)
-    watch.lap("training")
-    labelled.write(findings, out, overwrite=overwrite)
-    watch.lap("writing")
-    labelled.show(findings)
-    console.say(f"\n{str(watch).capitalize()}; {labelled.PAGE} and the rest are in {out}.")
+        share = labelled.premium_share(model)
+        findings = labelled.study(table, share=share, folds=folds, seed=seed)
+        watch.lap("training")
+        labelled_page.write(findings, out)
+        watch.lap("writing")
+        labelled_page.show(findings)
+    page = study_folder.PAGE
+    console.say(f"\n{str(watch).capitalize()}; {page} and the rest are in {out}.")
 
 
 @cli.command()

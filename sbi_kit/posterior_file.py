@@ -15,7 +15,7 @@ import safetensors.torch
 from torch import Tensor
 
 from sbi_kit.checks import BadValue
-from sbi_kit.files import publish, write
+from sbi_kit.files import digest_of, publish, write
 
 FORMAT, VERSION = "sbi_kit.posterior", 4
 DOCUMENT, WEIGHTS, CHECKPOINT = "posterior.json", "weights.safetensors", "checkpoint.safetensors"
@@ -124,12 +124,6 @@ def _parse(text: bytes, path: Path) -> dict[str, Any]:
             "open it with the release of sbi_kit that wrote it, or fit again",
         )
     return document
-
-
-def digest_of(document: Mapping[str, Any]) -> str:
-    """Checksum of a document without its own digest, however it is spaced."""
-    rest = {key: value for key, value in document.items() if key != "digest"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _changed(path: Path, got: str) -> BadValue:

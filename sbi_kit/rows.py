@@ -44,7 +44,7 @@ def split_rows(rows: int, *, share: float, seed: int) -> tuple[IntArray, IntArra
     return order[held_out:], order[:held_out]
 
 
-class Rows:
+class RowBatches:
     """Batches (first (b, ...), second (b, ...), ...) of tensors aligned by row.
 
     Args:
@@ -59,7 +59,7 @@ class Rows:
             rows that are not there; or batch_size is below one.
 
     >>> x, y = torch.arange(6.0)[:, None], torch.arange(6)
-    >>> batches = Rows((x, y), np.arange(4), np.arange(4, 6), batch_size=2, seed=1)
+    >>> batches = RowBatches((x, y), np.arange(4), np.arange(4, 6), batch_size=2, seed=1)
     >>> [part.shape for part in batches.training(0)], batches.per_pass
     ([torch.Size([2, 1]), torch.Size([2])], 2)
     """

@@ -35,9 +35,10 @@ FLOORS = {
         "latent.ppca_em latent.ppca latent.order latent.classify latent.networks "
         "latent.autoencoder latent.vae "
         "supervised supervised.columns supervised.conditioning supervised.descent "
-        "supervised.lesson supervised.losses supervised.model_file supervised.multitask "
-        "supervised.network supervised.wide_deep supervised.classes supervised.parity "
-        "supervised.peers supervised.proximal supervised.scores supervised.selection"
+        "supervised.learned supervised.lesson supervised.losses supervised.model_file "
+        "supervised.multitask supervised.network supervised.wide_deep supervised.classes "
+        "supervised.parity supervised.peers supervised.proximal supervised.scores "
+        "supervised.selection"
     ),
     JUDGES: (
         "diagnostics diagnostics.bands diagnostics.ranks diagnostics.uniformity "
@@ -45,16 +46,16 @@ FLOORS = {
         "diagnostics.verdict diagnostics.calibration "
         "diagnostics.predictive diagnostics.distances diagnostics.local diagnostics.histogram "
         "testing "
-        "testing.forms testing.generators testing.latents testing.priors testing.randomness "
-        "testing.simulators testing.streams "
+        "testing.estimators testing.forms testing.generators testing.latents testing.priors "
+        "testing.randomness testing.simulators testing.streams "
         "plots plots.canvas plots.verdict plots.posterior plots.data plots.graph "
         "plots.supervised"
     ),
     SURFACE: (
         "__init__ chapters chapters.found chapters.words chapters.findings chapters.verdict "
         "chapters.inputs chapters.posterior chapters.fit chapters.calibration chapters.making "
-        "cli comparison console classified exits facts labelled options page reporting scaffold "
-        "stages"
+        "cli comparison console classified classified_page exits facts labelled labelled_page "
+        "labelled_rows options page reporting scaffold stages study_folder"
     ),
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
@@ -86,6 +87,7 @@ OWNERS = {
         "supervised.scores",
         "supervised.selection",
         "supervised.wide_deep",
+        "testing.estimators",
     },
     "dask": set(),
     "jinja2": {"page"},

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sbi_kit import classified, cli
+from sbi_kit import classified, cli, labelled_rows
 from sbi_kit.checks import BadValue, UnknownName
 from sbi_kit.registry import load_generator
-from sbi_kit.supervised import FullyConnected, WideDeep
+from sbi_kit.supervised import FullyConnected, WideDeep, load_model
 from simulators.housing import Housing
 from simulators.kryptonite import Kryptonite
 
@@ -40,7 +40,7 @@ def test_which_generators_it_concerns():
 
 def test_tables_figures_and_page_are_written(fitted):
     assert {path.name for path in fitted.iterdir()} == {
-        *("scores.csv", "rates.csv", "rates.png", "calibration.png", "report.md")
+        *("network", "scores.csv", "rates.csv", "rates.png", "calibration.png", "report.md")
     }
     scores = pd.read_csv(fitted / "scores.csv", index_col="model")
     best = Kryptonite(n=3).best_guess_accuracy
@@ -50,10 +50,22 @@ def test_tables_figures_and_page_are_written(fitted):
     assert abs(scores.loc["logistic regression", "accuracy"] - 0.5) < 0.2
     assert scores.loc["majority", "AUC"] == 0.5
     assert pd.read_csv(fitted / "rates.csv")["rate"].tolist() == [1e-2]
+    rows = labelled_rows.generated(classified.TASK, "kryptonite", Kryptonite(n=3), 400, seed=0)
+    reached = load_model(fitted / "network").score(rows.x_test, rows.y_test)
+    assert reached == pytest.approx(scores.loc["wide & deep", "accuracy"])
     text = (fitted / "report.md").read_text()
     assert "The class is a parity.** It is that of 2 bits of 3" in text
     assert f"a share {best:.4f} of the rows" in text
     assert "nan" not in text
+    by_heart = load_model(fitted / "network").score(rows.x, rows.y)
+    told, solved, majority = (
+        scores.loc[name, "accuracy"] for name in ("wide & deep", "parity solver", "majority")
+    )
+    assert (
+        f"{by_heart:.3f} of the labels it learned from and {told:.3f} of the others, where the "
+        f"parity tells {solved:.3f} and the majority {majority:.3f}."
+    ) in text
+    assert f"where a coin tells 0.5 ± {0.5 / np.sqrt(120):.3f}" in text
 
 
 def test_a_directory_in_use_is_refused(fitted, capsys):
@@ -64,10 +76,12 @@ def test_a_directory_in_use_is_refused(fitted, capsys):
 
 
 def test_the_scored_rows_are_seen_by_nothing_else():
-    rows = classified.generated("kryptonite", load_generator("kryptonite", {}), 1_000, seed=0)
+    rows = labelled_rows.generated(
+        classified.TASK, "kryptonite", load_generator("kryptonite", {}), 1_000, seed=0
+    )
     assert (len(rows.x), len(rows.x_test)) == (700, 300)
     assert not set(rows.x.index) & set(rows.x_test.index)
-    assert rows.best == Kryptonite().best_guess_accuracy
+    assert rows.best == {"accuracy": Kryptonite().best_guess_accuracy}
 
 
 def test_a_file_of_other_classes(tmp_path):
@@ -75,13 +89,13 @@ def test_a_file_of_other_classes(tmp_path):
     frame = pd.DataFrame({"size": rng.standard_normal(200), "kind": rng.choice(["a", "b"], 200)})
     file = tmp_path / "table.csv"
     frame.to_csv(file, index=False)
-    rows = classified.read(str(file), "kind", Kryptonite(), seed=0)
-    assert rows.best is None
+    rows = labelled_rows.read(classified.TASK, str(file), "kind", Kryptonite(), seed=0)
+    assert rows.best == {}
     assert set(rows.y) == {0.0, 1.0}
     assert list(rows.x.columns) == ["size"]
     with pytest.raises(UnknownName, match="column to predict"):
-        classified.read(str(file), None, Kryptonite(), seed=0)
+        labelled_rows.read(classified.TASK, str(file), None, Kryptonite(), seed=0)
     with pytest.raises(BadValue, match="a CSV file of features and a class"):
-        classified.read(str(tmp_path / "none.csv"), None, Kryptonite(), seed=0)
+        labelled_rows.read(classified.TASK, str(tmp_path / "none.csv"), None, Kryptonite(), seed=0)
     with pytest.raises(BadValue, match="two classes; got Unknown label type: continuous"):
-        classified.read(str(file), "size", Kryptonite(), seed=0)
+        labelled_rows.read(classified.TASK, str(file), "size", Kryptonite(), seed=0)

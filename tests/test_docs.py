@@ -126,6 +126,7 @@ def test_every_page_and_every_public_name_is_there(built):
         "latent.PPCA",
         "mle.fit",
         "supervised.multitask.MultiTask",
+        "supervised.load_model",
         "autodiff.trace",
         "diagnostics.local",
     )

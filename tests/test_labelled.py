@@ -1,15 +1,12 @@
 """`sbi-kit fit` with labelled data: scores beside baselines, files, and what is refused."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from sbi_kit import cli, labelled
+from sbi_kit import cli, labelled, labelled_rows, study_folder
 from sbi_kit.checks import BadType, BadValue, UnknownName
-from sbi_kit.supervised.model_file import load_model, save_model
-from sbi_kit.supervised.multitask import MultiTask
+from sbi_kit.supervised.model_file import load_model
 from sbi_kit.supervised.network import MultiTaskNetwork
 from simulators.housing import Housing
 
@@ -48,6 +45,7 @@ def test_everything_is_written(folder):
     tables = {"scores.csv", "choices.csv", "importances.csv"}
     assert names == {
         "model",
+        "network",
         "report.md",
         *tables,
         "path.png",
@@ -68,15 +66,18 @@ def test_everything_is_written(folder):
 
 def test_scores_are_of_rows_that_were_not_learned_from(folder):
     frame = Housing().generate(ROWS, np.random.default_rng(0))
-    rows = labelled.generated("housing", Housing(), ROWS, seed=0)
+    rows = labelled_rows.generated(labelled.TASK, "housing", Housing(), ROWS, seed=0)
     assert len(rows.y) == 640
     assert set(rows.x.index).isdisjoint(rows.x_test.index)
     assert sorted([*rows.y, *rows.y_test]) == sorted(frame["SalePrice"])
     assert "SalePrice" not in rows.x
     model = load_model(folder / "model")
+    network = load_model(folder / "network")
     assert model.threshold_ == pytest.approx(np.quantile(rows.y, 0.8))
     scores = pd.read_csv(folder / "scores.csv", index_col="name")["joint"]
     assert model.evaluate(rows.x_test, rows.y_test) == pytest.approx(scores.to_dict())
+    of_network = pd.read_csv(folder / "scores.csv", index_col="name")["network"]
+    assert network.evaluate(rows.x_test, rows.y_test) == pytest.approx(of_network.to_dict())
     choices = pd.read_csv(folder / "choices.csv")
     assert choices["loss"].is_monotonic_increasing
     assert model.lam == pytest.approx(choices["lam"][0])
@@ -121,8 +122,8 @@ def test_any_file_with_any_target(tmp_path, capsys):
 
 
 def test_shuffled_targets_cannot_be_predicted():
-    rows = labelled.generated("housing", Housing(), 1_000, seed=3)
-    findings = labelled.study(rows, folds=0, seed=3)
+    rows = labelled_rows.generated(labelled.TASK, "housing", Housing(), 1_000, seed=3)
+    findings = labelled.study(rows, share=0.2, folds=0, seed=3)
     for reached in findings.shuffled:
         assert abs(reached["AUC"] - 0.5) < 0.1
         assert reached["R2"] < 0.02
@@ -130,6 +131,94 @@ def test_shuffled_targets_cannot_be_predicted():
     assert findings.apart < 1e-8
     assert findings.by_target > 0.8
     assert findings.hessian.lower <= findings.hessian.joint <= findings.hessian.upper
+
+
+# A file like that of Ames: 81 columns, numbered rows, NA for what a house has not and for gaps
+
+AMES = (
+    "Id MSSubClass MSZoning LotFrontage LotArea Street Alley LotShape LandContour Utilities "
+    "LotConfig LandSlope Neighborhood Condition1 Condition2 BldgType HouseStyle OverallQual "
+    "OverallCond YearBuilt YearRemodAdd RoofStyle RoofMatl Exterior1st Exterior2nd MasVnrType "
+    "MasVnrArea ExterQual ExterCond Foundation BsmtQual BsmtCond BsmtExposure BsmtFinType1 "
+    "BsmtFinSF1 BsmtFinType2 BsmtFinSF2 BsmtUnfSF TotalBsmtSF Heating HeatingQC CentralAir "
+    "Electrical 1stFlrSF 2ndFlrSF LowQualFinSF GrLivArea BsmtFullBath BsmtHalfBath FullBath "
+    "HalfBath BedroomAbvGr KitchenAbvGr KitchenQual TotRmsAbvGrd Functional Fireplaces "
+    "FireplaceQu GarageType GarageYrBlt GarageFinish GarageCars GarageArea GarageQual GarageCond "
+    "PavedDrive WoodDeckSF OpenPorchSF EnclosedPorch 3SsnPorch ScreenPorch PoolArea PoolQC Fence "
+    "MiscFeature MiscVal MoSold YrSold SaleType SaleCondition SalePrice"
+)
+
+
+def ames(rows):
+    """Made-up houses as that file would write them; no house of Ames is among them."""
+    rng = np.random.default_rng(5)
+    frame = Housing(missing_share=0.0).generate(rows, rng).drop(columns="City")
+    frame.insert(0, "Id", np.arange(1, rows + 1))
+    for name in frame.columns:
+        if frame[name].dtype == float:
+            frame[name] = frame[name].round().astype("Int64")
+        else:
+            frame[name] = frame[name].astype(object).where(frame[name].astype(str) != "Absent")
+    frame["LotFrontage"] = frame["LotFrontage"].mask(rng.random(rows) < 0.18)
+    frame["MasVnrArea"] = frame["MasVnrArea"].mask(rng.random(rows) < 0.02)
+    frame["GarageYrBlt"] = frame["GarageYrBlt"].mask(frame["GarageType"].isna())
+    return frame
+
+
+def test_the_file_of_ames_is_learned_from(tmp_path, capsys):
+    file, out = tmp_path / "train.csv", tmp_path / "ames"
+    ames(400).to_csv(file, index=False, na_rep="NA")
+    assert file.read_text().splitlines()[0].split(",") == AMES.split()
+    arguments = ("--observed", str(file), "--target", "SalePrice", "--folds", "2")
+    assert run("fit", "housing", *arguments, "--out", str(out)) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "columns that number the rows of train.csv (Id); they are left out." in said
+    assert "Left out, as they only number the rows: Id." in (out / "report.md").read_text()
+    importances = pd.read_csv(out / "importances.csv", index_col="name")
+    known = set(importances.index)
+    assert known <= set(AMES.split()) - {"Id", "SalePrice"}
+    assert len(known) > 65  # all but those that are the same in nearly all houses
+    assert {"Alley", "MasVnrArea", "1stFlrSF", "3SsnPorch", "Fence"} <= known
+    scores = pd.read_csv(out / "scores.csv", index_col="name")
+    assert scores.loc["R2", "joint"] > 0.4
+    assert scores.loc["AUC", "joint"] > 0.8
+    assert abs(scores.loc["R2", "baseline"]) < 0.1
+    features = pd.read_csv(file).drop(columns=["Id", "SalePrice"])
+    for name in ("model", "network"):
+        model = load_model(out / name)
+        assert "Alley=(missing)" in model.columns_.names
+        assert np.isfinite(model.predict(features)).all()
+
+
+NUMBERED = {
+    "from one": (lambda n: np.arange(1, n + 1), True),
+    "from afar": (lambda n: np.arange(n) + 1_461, True),
+    "some taken out": (lambda n: np.delete(np.arange(n + 40), np.arange(3, 83, 2)), True),
+    "years": (lambda n: np.arange(n) // 2, False),
+    "shuffled": (lambda n: np.random.default_rng(0).permutation(n), False),
+    "far apart": (lambda n: np.arange(n) * 7, False),
+    "no whole numbers": (lambda n: np.arange(n) + 0.5, False),
+}
+
+
+@pytest.mark.parametrize("what", NUMBERED)
+def test_columns_that_number_rows_are_told_from_others(what, tmp_path):
+    values, numbered = NUMBERED[what]
+    file = tmp_path / "houses.csv"
+    prices().assign(number=values(200)).to_csv(file, index=False)
+
+    def read():
+        return labelled_rows.read(labelled.TASK, str(file), None, Housing(), seed=0)
+
+    if numbered:
+        with pytest.warns(
+            UserWarning, match=r"number the rows of houses\.csv \(number\); they are"
+        ):
+            rows = read()
+    else:
+        rows = read()
+    assert ("number" in rows.x) is not numbered
+    assert rows.left_out == (("number",) if numbered else ())
 
 
 REFUSED = {
@@ -159,12 +248,12 @@ def test_files_are_refused_in_one_sentence(what, tmp_path):
     file = tmp_path / "houses.csv"
     change(prices()).to_csv(file, index=False)
     with pytest.raises(kind, match=sentence):
-        labelled.read(str(file), None, Housing(), seed=0)
+        labelled_rows.read(labelled.TASK, str(file), None, Housing(), seed=0)
 
 
 def test_files_that_are_none_are_refused(tmp_path):
     with pytest.raises(BadValue, match="a CSV file of features and a target"):
-        labelled.read(str(tmp_path / "none.csv"), None, Housing(), seed=0)
+        labelled_rows.read(labelled.TASK, str(tmp_path / "none.csv"), None, Housing(), seed=0)
 
 
 @pytest.mark.parametrize(
@@ -186,53 +275,6 @@ def test_options_are_refused_in_one_sentence(arguments, sentence, tmp_path, caps
 def test_directories_are_not_written_over(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(BadValue, match=r"an empty or new directory .*notes\.txt"):
-        labelled.expect_free(tmp_path, overwrite=True)
+        study_folder.expect_free(tmp_path, overwrite=True)
     with pytest.raises(BadValue, match="a directory for the model; got the file"):
-        labelled.expect_free(tmp_path / "notes.txt", overwrite=True)
-
-
-# The model's own file
-
-
-@pytest.fixture
-def saved(tmp_path):
-    frame = prices()
-    x, y = frame.drop(columns="SalePrice"), frame["SalePrice"]
-    model = MultiTask(lam=0.01, rho=0.8).fit(x, y)
-    save_model(model, tmp_path / "model")
-    return model, x, y, tmp_path / "model"
-
-
-def test_a_model_read_again_predicts_the_same(saved):
-    model, x, y, folder = saved
-    same = load_model(folder)
-    assert same.get_params() == {**model.get_params(), "quantiles": (0.1, 0.5, 0.9)}
-    assert (same.predict(x) == model.predict(x)).all()
-    assert (same.predict_quantiles(x) == model.predict_quantiles(x)).all()
-    assert same.evaluate(x, y) == model.evaluate(x, y)
-    pd.testing.assert_frame_equal(same.importances_, model.importances_)
-    with pytest.raises(ValueError, match="feature names"):
-        same.predict(x.drop(columns="LotArea"))
-
-
-def test_a_model_that_was_changed_is_refused(saved):
-    model, _, _, folder = saved
-    with pytest.raises(BadValue, match="a directory without a model"):
-        save_model(model, folder)
-    with pytest.raises(BadType, match="a fitted MultiTask; got MultiTask"):
-        save_model(MultiTask(), folder, overwrite=True)
-    document = json.loads((folder / "model.json").read_text())
-    for change, sentence in (
-        ({"version": 2}, "in version 1 of sbi_kit.multitask; got sbi_kit.multitask 2"),
-        ({"weights": "0"}, "weights that do not fit their digest"),
-        ({"settings": None}, "as sbi_kit wrote it; got TypeError"),
-        ({"levels": {}}, "as sbi_kit wrote it; got"),
-    ):
-        (folder / "model.json").write_text(json.dumps({**document, **change}))
-        with pytest.raises(BadValue, match=sentence):
-            load_model(folder)
-    (folder / "model.json").write_text("{")
-    with pytest.raises(BadValue, match="as sbi_kit wrote it; got JSONDecodeError"):
-        load_model(folder)
-    with pytest.raises(BadValue, match=r"a model in .*; got none"):
-        load_model(folder / "nothing")
+        study_folder.expect_free(tmp_path / "notes.txt", overwrite=True)

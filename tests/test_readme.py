@@ -48,7 +48,8 @@ def test_the_examples_run(tmp_path, monkeypatch):
     assert names["coded"].architecture.inputs >= 4
 
 
-def test_labelled_data_are_learned_from(capsys):
+def test_labelled_data_are_learned_from(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     names = {"sk": sk}
     exec(compile(LABELLED, "README.md", "exec"), names)
     assert "'AUC': 0.9" in capsys.readouterr().out
@@ -56,6 +57,8 @@ def test_labelled_data_are_learned_from(capsys):
     features, labels = rest.drop(columns="label"), rest["label"]
     ceiling = 1 - 1 / (8 * np.sqrt(9))
     assert names["network"].score(features, labels) > ceiling - 0.03
+    again, first = (names[one].predict_proba(features) for one in ("same", "network"))
+    np.testing.assert_array_equal(again, first)
     assert names["solver"].score(features, labels) > ceiling - 0.02
 
 

@@ -3,13 +3,13 @@ import pytest
 import torch
 
 from sbi_kit.checks import BadType, BadValue
-from sbi_kit.rows import Rows, split_rows
+from sbi_kit.rows import RowBatches, split_rows
 
 X, Y = torch.arange(30.0).reshape(10, 3), torch.arange(10)
 
 
 def batches(batch_size=3, seed=1, tensors=(X, Y), training=range(8), validation=(8, 9)):
-    return Rows(
+    return RowBatches(
         tensors, list(training), np.array(validation, int), batch_size=batch_size, seed=seed
     )
 

@@ -12,7 +12,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from sbi_kit.checks import BadType, BadValue
 from sbi_kit.contracts import Estimator
-from sbi_kit.rows import Rows, split_rows
+from sbi_kit.rows import RowBatches, split_rows
 from sbi_kit.supervised import FullyConnected, WideDeep
 from sbi_kit.supervised.wide_deep import WideDeepNetwork
 from sbi_kit.train import Recipe, train
@@ -116,7 +116,7 @@ def test_the_best_average_is_kept_with_its_running_statistics():
     x = torch.randn(400, 2) * 3 + 5  # far from what batch norm begins with
     labels = (x[:, 0] > 5).float()
     network = WideDeepNetwork(2, wide=0, deep=(8,), dropout=0.0)
-    batches = Rows((x, labels), np.arange(300), np.arange(300, 400), batch_size=50, seed=0)
+    batches = RowBatches((x, labels), np.arange(300), np.arange(300, 400), batch_size=50, seed=0)
     state = train(network, network.losses, batches, Recipe(steps=200, evaluate_every=20))
     with torch.no_grad():
         again = network.losses((x[300:], labels[300:])).mean().item()

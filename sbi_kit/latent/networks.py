@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sbi_kit.checks import BadType, expect_integer, expect_name
 from sbi_kit.contracts import Array
-from sbi_kit.rows import Rows, split_rows
+from sbi_kit.rows import RowBatches, split_rows
 from sbi_kit.seeds import torch_seed
 from sbi_kit.summary.encoded import ACTIVATIONS
 from sbi_kit.train import Recipe, State, train
@@ -75,7 +75,7 @@ class Training:
             BadType, BadValue: A setting is out of its range.
         """
         training, validation = split_rows(len(x), share=self.share, seed=self.seed)
-        rows = Rows((x,), training, validation, batch_size=self.batch_size, seed=self.seed)
+        rows = RowBatches((x,), training, validation, batch_size=self.batch_size, seed=self.seed)
         recipe = Recipe(
             steps=self.steps,
             learning_rate=self.learning_rate,
@@ -90,7 +90,7 @@ class Training:
 class _Noisy:
     """Batches with noise, which is a function of seed and step as they are."""
 
-    def __init__(self, rows: Rows, width: int, seed: int) -> None:
+    def __init__(self, rows: RowBatches, width: int, seed: int) -> None:
         self._rows, self._width, self._seed = rows, width, seed
 
     def training(self, step: int) -> tuple[Tensor, Tensor]:

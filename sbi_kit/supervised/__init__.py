@@ -1,4 +1,4 @@
-"""Estimators of labelled data, with scikit-learn's conventions.
+"""Estimators of labelled data, with scikit-learn's conventions, and files to keep them in.
 
 Each is imported when it is first asked for: those without a network do without torch.
 """
@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sbi_kit.supervised.model_file import load_model as load_model
+    from sbi_kit.supervised.model_file import save_model as save_model
     from sbi_kit.supervised.multitask import MultiTask as MultiTask
     from sbi_kit.supervised.network import MultiTaskNetwork as MultiTaskNetwork
     from sbi_kit.supervised.parity import ParitySolver as ParitySolver
@@ -19,6 +21,8 @@ _ROOM_OF = {
     "WideDeep": "wide_deep",
     "FullyConnected": "wide_deep",
     "ParitySolver": "parity",
+    "save_model": "model_file",
+    "load_model": "model_file",
 }
 
 __all__ = list(_ROOM_OF)

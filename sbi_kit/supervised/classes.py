@@ -9,6 +9,7 @@ from sklearn.utils.validation import assert_all_finite, column_or_1d
 
 from sbi_kit.checks import BadValue
 from sbi_kit.contracts import Array
+from sbi_kit.supervised.lesson import expect_rows
 
 
 def read_classes(y: Any, rows: int) -> tuple[NDArray[Any], Array]:
@@ -17,13 +18,8 @@ def read_classes(y: Any, rows: int) -> tuple[NDArray[Any], Array]:
     Raises:
         BadValue: There are other than two, or too few or many rows, or one has no class.
     """
-    if y is None:
-        wanted = "a class for each row: requires y to be passed"
-        raise BadValue(wanted, "the target y is None", "pass it")
     column = column_or_1d(y, warn=True)
-    if len(column) != rows:
-        wanted = f"classes of {rows} rows, one per row of features"
-        raise BadValue(wanted, f"inconsistent {len(column)}", "pass equally many")
+    expect_rows("classes", column, rows)
     assert_all_finite(column, input_name="y")
     kind = type_of_target(column, input_name="y")
     if kind.startswith("continuous"):

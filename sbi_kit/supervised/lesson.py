@@ -18,11 +18,12 @@ from sbi_kit.checks import BadType, BadValue, as_floats, expect_number
 from sbi_kit.contracts import Array, IntArray
 from sbi_kit.supervised.columns import Columns, learn_columns
 
+FEWEST_OF_NETWORKS = 10  # rows that leave something to train on and to validate on
 _FEWEST = 2  # rows to learn from
 
 
 @dataclass(frozen=True, eq=False)
-class Scale:
+class TargetScale:
     """Units of a target: what it is in standard units, and back."""
 
     mean: float
@@ -54,7 +55,7 @@ class Lesson:
     x: Array
     y: Array
     labels: Array
-    scale: Scale
+    scale: TargetScale
     threshold: float | None
 
 
@@ -74,13 +75,10 @@ def read_lesson(
     Raises:
         BadType, BadValue: Something cannot be learned from; the message names it.
     """
-    if y is None:
-        validate_data(estimator, X=x, y=None, skip_check_array=True)
+    expect_target(estimator, x, y)
     frame = read_features(estimator, x, reset=True)
     target = read_target(y, len(frame))
-    if len(frame) < _FEWEST:
-        got = f"n_samples = {len(frame)}"
-        raise BadValue(f"at least {_FEWEST} rows to learn from", got, "add rows")
+    expect_enough(len(frame), _FEWEST, "learn from")
     if target.min() == target.max():
         got = f"{target[0]:g} in all of {len(target)} rows"
         raise BadValue("a target that varies", got, "choose another target, or add rows")
@@ -91,8 +89,39 @@ def read_lesson(
         got = f"one class, {classes[0]:g}, in all of {len(classes)} rows"
         raise BadValue("labels of two classes", got, "add rows of the other")
     columns = learn_columns(frame, fewest=fewest)
-    scale = Scale(float(target.mean()), float(target.std()))
+    scale = TargetScale(float(target.mean()), float(target.std()))
     return Lesson(columns, columns(frame), scale.standardise(target), classes, scale, threshold)
+
+
+def expect_target(estimator: BaseEstimator, x: Any, y: Any) -> None:
+    """Refuse to learn without a target, in the words of scikit-learn.
+
+    Raises:
+        ValueError: y is None.
+    """
+    if y is None:
+        validate_data(estimator, X=x, y=None, skip_check_array=True)
+
+
+def expect_enough(rows: int, fewest: int, purpose: str) -> None:
+    """Refuse too few rows.
+
+    Raises:
+        BadValue: There are fewer.
+    """
+    if rows < fewest:
+        raise BadValue(f"at least {fewest} rows to {purpose}", f"n_samples = {rows}", "add rows")
+
+
+def expect_rows(name: str, values: Any, rows: int) -> None:
+    """Refuse anything but one value for each row.
+
+    Raises:
+        BadValue: There are more, or fewer.
+    """
+    if len(values) != rows:
+        wanted = f"{name} of {rows} rows, one per row of features"
+        raise BadValue(wanted, f"inconsistent {len(values)}", "pass equally many")
 
 
 def read_features(estimator: BaseEstimator, x: Any, *, reset: bool = False) -> pd.DataFrame:
@@ -131,7 +160,7 @@ def read_target(y: Any, rows: int) -> Array:
         odd = next(v for v in column if not isinstance(v, (int, float, np.number)))
         got = repr(str(odd))
         raise BadType("numbers as the target", got, "choose a column of numbers") from None
-    _expect_rows("target", values, rows)
+    expect_rows("target", values, rows)
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         got = f"{values[bad[0]]} in row {bad[0]}"
@@ -151,7 +180,7 @@ def read_labels(labels: Any, target: Array, threshold: float | None) -> Array:
             raise BadValue("labels for an estimator that learned from labels", "none", do)
         return (target > threshold).astype(np.float64)
     values = np.asarray(labels).ravel()
-    _expect_rows("labels", values, len(target))
+    expect_rows("labels", values, len(target))
     known = np.isin(values, (0, 1))
     if not known.all():
         place = int(np.argmin(known))
@@ -169,9 +198,3 @@ def threshold_of(target: Array, share: float) -> float:
 def as_classes(probability: Array) -> IntArray:
     """Class 1 where it is more likely than not."""
     return (probability > 0.5).astype(np.int64)
-
-
-def _expect_rows(name: str, values: Any, rows: int) -> None:
-    if len(values) != rows:
-        wanted = f"{name} of {rows} rows, one per row of features"
-        raise BadValue(wanted, f"inconsistent {len(values)}", "pass equally many")

@@ -19,13 +19,18 @@ from torch.nn import functional
 
 from sbi_kit.checks import BadValue, expect_integer, expect_number
 from sbi_kit.contracts import Array
-from sbi_kit.rows import Rows, split_rows
+from sbi_kit.rows import RowBatches, split_rows
 from sbi_kit.seeds import torch_seed
-from sbi_kit.supervised.lesson import Lesson, read_features, read_lesson, read_target
+from sbi_kit.supervised.lesson import (
+    FEWEST_OF_NETWORKS,
+    Lesson,
+    expect_enough,
+    read_features,
+    read_lesson,
+    read_target,
+)
 from sbi_kit.supervised.multitask import evaluate, expect_levels, r_squared, tagged, two_sided
 from sbi_kit.train import Progress, Recipe, train
-
-_FEWEST = 10  # rows that leave something to train on and to validate on
 
 
 class SharedTrunk(nn.Module):
@@ -36,12 +41,21 @@ class SharedTrunk(nn.Module):
         width: Size of the trunk's layers.
         dropout: Share of the trunk's hidden units that a training step leaves out.
         levels: Levels of the quantiles, rising.
+
+    Attributes:
+        settings: All of these by name.
     """
 
     levels: Tensor
 
     def __init__(self, inputs: int, *, width: int, dropout: float, levels: Sequence[float]) -> None:
         super().__init__()
+        self.settings = {
+            "inputs": inputs,
+            "width": width,
+            "dropout": dropout,
+            "levels": tuple(levels),
+        }
         self.entry = nn.Linear(inputs, width)
         self.body = nn.Sequential(
             nn.SiLU(),
@@ -149,9 +163,7 @@ class MultiTaskNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """
         self._expect_settings()
         lesson = read_lesson(self, x, y, labels, share=self.premium_share, fewest=self.fewest)
-        if len(lesson.y) < _FEWEST:
-            got = f"n_samples = {len(lesson.y)}"
-            raise BadValue(f"at least {_FEWEST} rows to train a network", got, "add rows")
+        expect_enough(len(lesson.y), FEWEST_OF_NETWORKS, "train a network")
         self.columns_, self.scale_ = lesson.columns, lesson.scale
         self.threshold_ = lesson.threshold
         # Weights and dropout draw from the global generator, which is left as it was.
@@ -175,7 +187,9 @@ class MultiTaskNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         training, validation = split_rows(
             len(lesson.y), share=self.validation_share, seed=self.seed
         )
-        batches = Rows(tensors, training, validation, batch_size=self.batch_size, seed=self.seed)
+        batches = RowBatches(
+            tensors, training, validation, batch_size=self.batch_size, seed=self.seed
+        )
         network = SharedTrunk(
             lesson.x.shape[1],
             width=self.width,

@@ -30,6 +30,7 @@ from sbi_kit.checks import BadValue, expect_integer
 from sbi_kit.contracts import Array, IntArray
 from sbi_kit.seeds import numpy_stream
 from sbi_kit.supervised.classes import read_classes
+from sbi_kit.supervised.lesson import expect_target
 
 _WIDEST = 0.25  # standard deviation of noise under which rounding reads bits; U(0, 1) leaves 0.29
 _RAREST = 0.01  # share of ones or zeros in a column of bits
@@ -78,8 +79,7 @@ class ParitySolver(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 no parity of them is the label more often than not.
         """
         expect_integer("attempts", self.attempts, low=1)
-        if y is None:
-            validate_data(self, X=x, y=None, skip_check_array=True)
+        expect_target(self, x, y)
         values = np.asarray(validate_data(self, X=x, dtype=np.float64))
         self.classes_, codes = read_classes(y, len(values))
         bits, noise = _read(values, [str(name) for name in _names(self, values.shape[1])])

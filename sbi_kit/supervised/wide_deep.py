@@ -20,22 +20,25 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
-from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sbi_kit.checks import BadType, BadValue, expect_integer, expect_number
+from sbi_kit.checks import BadType, expect_integer, expect_number
 from sbi_kit.contracts import Array
-from sbi_kit.rows import Rows, split_rows
+from sbi_kit.rows import RowBatches, split_rows
 from sbi_kit.seeds import torch_seed
 from sbi_kit.supervised.classes import read_classes
 from sbi_kit.supervised.columns import learn_columns
-from sbi_kit.supervised.lesson import read_features
+from sbi_kit.supervised.lesson import (
+    FEWEST_OF_NETWORKS,
+    expect_enough,
+    expect_target,
+    read_features,
+)
 from sbi_kit.supervised.multitask import tagged, two_sided
 from sbi_kit.train import Progress, Recipe, train
 
 _EVALUATE_EVERY = 50  # steps
-_FEWEST = 10  # rows that leave something to train on and to validate on
 
 
 class WideDeepNetwork(nn.Module):
@@ -46,10 +49,14 @@ class WideDeepNetwork(nn.Module):
         wide: Units of the wide part; 0 leaves it out.
         deep: Units of each layer of the deep part.
         dropout: Share of the units that a training step leaves out, after each deep layer.
+
+    Attributes:
+        settings: All of these by name.
     """
 
     def __init__(self, inputs: int, *, wide: int, deep: Sequence[int], dropout: float) -> None:
         super().__init__()
+        self.settings = {"inputs": inputs, "wide": wide, "deep": tuple(deep), "dropout": dropout}
         self.wide = nn.Sequential(nn.Linear(inputs, wide), nn.ReLU()) if wide else None
         sizes = (inputs, *deep)
         linear = [nn.Linear(*pair) for pair in pairwise(sizes)]
@@ -87,7 +94,94 @@ def _one_input_each(layer: nn.Linear) -> None:
     nn.init.uniform_(layer.bias, -1, 1)
 
 
-class WideDeep(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class _TwoClassNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """What both classifiers do; each has settings of its own, as scikit-learn reads them there."""
+
+    deep: Sequence[int]
+    dropout: float
+    steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    patience: int
+    validation_share: float
+    fewest: int
+    seed: int
+
+    def _wide_units(self) -> int:
+        """Units of the wide part, checked; 0 where there is none."""
+        raise NotImplementedError
+
+    def fit(self, x: Any, y: Any, *, progress: Progress | None = None) -> Self:
+        """Learn from rows.
+
+        Args:
+            x: Features: a frame, or an array (rows, features).
+            y: Two classes of any names, shape (rows,).
+            progress: Called about every half second.
+
+        Raises:
+            BadType, BadValue: A setting is out of its range, or the rows cannot be learned from.
+        """
+        wide = self._wide_units()
+        self._expect_settings()
+        expect_target(self, x, y)
+        frame = read_features(self, x, reset=True)
+        self.classes_, labels = read_classes(y, len(frame))
+        expect_enough(len(frame), FEWEST_OF_NETWORKS, "train a network")
+        parts = split_rows(len(frame), share=self.validation_share, seed=self.seed)
+        self.columns_ = learn_columns(frame.iloc[parts[0]], fewest=self.fewest)
+        tensors = [torch.from_numpy(part).float() for part in (self.columns_(frame), labels)]
+        batches = RowBatches(tensors, *parts, batch_size=self.batch_size, seed=self.seed)
+        recipe = Recipe(
+            steps=self.steps,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            evaluate_every=_EVALUATE_EVERY,
+            patience=self.patience,
+        )
+        # Weights and dropout draw from the global generator, which is left as it was.
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(torch_seed(self.seed, "wide and deep"))
+            inputs = tensors[0].shape[1]
+            network = WideDeepNetwork(inputs, wide=wide, deep=self.deep, dropout=self.dropout)
+            state = train(network, network.losses, batches, recipe, progress=progress)
+        # In float64, what is predicted of a row does not depend on the rows beside it.
+        self.network_, self.evaluations_ = network.double(), state.evaluations
+        return self
+
+    def _expect_settings(self) -> None:
+        if not isinstance(self.deep, (tuple, list)) or not self.deep:
+            raise BadType("deep as a tuple of sizes", repr(self.deep), "give each layer's units")
+        for size in self.deep:
+            expect_integer("each of deep", size, low=1)
+        expect_number("dropout", self.dropout, low=0, high=0.9)
+        expect_integer("batch_size", self.batch_size, low=2)
+        expect_integer("fewest", self.fewest, low=1)
+
+    def predict(self, x: Any) -> NDArray[Any]:
+        """The more probable class of each row, shape (rows,)."""
+        log_odds = self._log_odds(x)
+        return np.asarray(self.classes_[(log_odds > 0).astype(np.int64)])
+
+    def predict_proba(self, x: Any) -> Array:
+        """Probabilities of both classes, shape (rows, 2)."""
+        log_odds = self._log_odds(x)
+        return two_sided(log_odds)
+
+    @torch.no_grad()
+    def _log_odds(self, x: Any) -> Array:
+        """Log odds of class 1, shape (rows,)."""
+        frame = read_features(self, x)
+        return np.asarray(self.network_(torch.from_numpy(self.columns_(frame))).numpy())
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = tagged(super().__sklearn_tags__())
+        tags.classifier_tags.multi_class = False
+        return tags
+
+
+class WideDeep(_TwoClassNetwork):
     """Two classes by a wide layer and a deep network, side by side.
 
     Features may be any frame: numbers may have gaps, all else is a category. What is learned of
@@ -142,34 +236,11 @@ class WideDeep(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.fewest = fewest
         self.seed = seed
 
-    def fit(self, x: Any, y: Any, *, progress: Progress | None = None) -> Self:
-        """Learn from rows.
-
-        Args:
-            x: Features: a frame, or an array (rows, features).
-            y: Two classes of any names, shape (rows,).
-            progress: Called about every half second.
-
-        Raises:
-            BadType, BadValue: A setting is out of its range, or the rows cannot be learned from.
-        """
-        expect_integer("wide", self.wide, low=1)
-        _learn(self, x, y, wide=self.wide, progress=progress)
-        return self
-
-    def predict(self, x: Any) -> NDArray[Any]:
-        """The more probable class of each row, shape (rows,)."""
-        return _decide(self, x)
-
-    def predict_proba(self, x: Any) -> Array:
-        """Probabilities of both classes, shape (rows, 2)."""
-        return two_sided(_log_odds(self, x))
-
-    def __sklearn_tags__(self) -> Tags:
-        return _binary(super().__sklearn_tags__())
+    def _wide_units(self) -> int:
+        return expect_integer("wide", self.wide, low=1)
 
 
-class FullyConnected(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class FullyConnected(_TwoClassNetwork):
     """Two classes by a fully connected network, the deep part of `WideDeep` alone.
 
     Args and attributes are those of `WideDeep`, but for `wide`.
@@ -200,77 +271,5 @@ class FullyConnected(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.fewest = fewest
         self.seed = seed
 
-    def fit(self, x: Any, y: Any, *, progress: Progress | None = None) -> Self:
-        """Learn from rows; see `WideDeep.fit`."""
-        _learn(self, x, y, wide=0, progress=progress)
-        return self
-
-    def predict(self, x: Any) -> NDArray[Any]:
-        """The more probable class of each row, shape (rows,)."""
-        return _decide(self, x)
-
-    def predict_proba(self, x: Any) -> Array:
-        """Probabilities of both classes, shape (rows, 2)."""
-        return two_sided(_log_odds(self, x))
-
-    def __sklearn_tags__(self) -> Tags:
-        return _binary(super().__sklearn_tags__())
-
-
-def _learn(model: Any, x: Any, y: Any, *, wide: int, progress: Progress | None) -> None:
-    """Train a classifier's network and leave in it all that ends in `_`."""
-    _expect_settings(model)
-    if y is None:
-        validate_data(model, X=x, y=None, skip_check_array=True)
-    frame = read_features(model, x, reset=True)
-    model.classes_, labels = read_classes(y, len(frame))
-    if len(frame) < _FEWEST:
-        got = f"n_samples = {len(frame)}"
-        raise BadValue(f"at least {_FEWEST} rows to train a network", got, "add rows")
-    parts = split_rows(len(frame), share=model.validation_share, seed=model.seed)
-    model.columns_ = learn_columns(frame.iloc[parts[0]], fewest=model.fewest)
-    tensors = [torch.from_numpy(part).float() for part in (model.columns_(frame), labels)]
-    batches = Rows(tensors, *parts, batch_size=model.batch_size, seed=model.seed)
-    recipe = Recipe(
-        steps=model.steps,
-        learning_rate=model.learning_rate,
-        weight_decay=model.weight_decay,
-        evaluate_every=_EVALUATE_EVERY,
-        patience=model.patience,
-    )
-    # Weights and dropout draw from the global generator, which is left as it was.
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(torch_seed(model.seed, "wide and deep"))
-        inputs = tensors[0].shape[1]
-        network = WideDeepNetwork(inputs, wide=wide, deep=model.deep, dropout=model.dropout)
-        state = train(network, network.losses, batches, recipe, progress=progress)
-    # In float64, what is predicted of a row does not depend on the rows beside it.
-    model.network_, model.evaluations_ = network.double(), state.evaluations
-
-
-def _expect_settings(model: Any) -> None:
-    if not isinstance(model.deep, (tuple, list)) or not model.deep:
-        raise BadType("deep as a tuple of sizes", repr(model.deep), "give each layer's units")
-    for size in model.deep:
-        expect_integer("each of deep", size, low=1)
-    expect_number("dropout", model.dropout, low=0, high=0.9)
-    expect_integer("batch_size", model.batch_size, low=2)
-    expect_integer("fewest", model.fewest, low=1)
-
-
-@torch.no_grad()
-def _log_odds(model: Any, x: Any) -> Array:
-    """Log odds of class 1, shape (rows,)."""
-    frame = read_features(model, x)
-    return np.asarray(model.network_(torch.from_numpy(model.columns_(frame))).numpy())
-
-
-def _decide(model: Any, x: Any) -> NDArray[Any]:
-    log_odds = _log_odds(model, x)
-    return np.asarray(model.classes_[(log_odds > 0).astype(np.int64)])
-
-
-def _binary(tags: Tags) -> Tags:
-    """What scikit-learn should know: gaps and categories are welcome, a third class is not."""
-    tags.classifier_tags.multi_class = False
-    return tagged(tags)
+    def _wide_units(self) -> int:
+        return 0

@@ -1,11 +1,27 @@
-"""The form of what plug-ins return, and how parameters are shown in messages."""
+"""How plug-ins are called, the form of what they return, and how parameters are shown."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from sbi_kit.checks import BadType, BadValue, show_shape
+from sbi_kit.checks import BadInput, BadType, BadValue, show_shape
 from sbi_kit.contracts import Array
+
+
+def call(name: str, function: Callable[[], Any]) -> Any:
+    """What a function returns.
+
+    Raises:
+        BadInput: It was refused by the package, or failed in any other way.
+    """
+    try:
+        return function()
+    except BadInput:
+        raise
+    except Exception as error:
+        got = " ".join(f"{type(error).__name__}: {error}".split())
+        raise BadValue(f"{name} to run", got, "repair it") from error
 
 
 def expect_result(name: str, value: Any, shape: tuple[int, ...]) -> None:

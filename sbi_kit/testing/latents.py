@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sbi_kit.checks import (
-    BadInput,
     BadType,
     BadValue,
     expect_array,
@@ -17,7 +16,7 @@ from sbi_kit.checks import (
     show_names,
 )
 from sbi_kit.contracts import Array, Latent
-from sbi_kit.testing.forms import expect_result
+from sbi_kit.testing.forms import call, expect_result
 from sbi_kit.testing.randomness import RNG_ADVICE, reseeded
 
 _PARTS = ("components", "fit", "encode", "decode", "score", "sample")
@@ -75,7 +74,7 @@ def _check_fit(latent: Latent, rows: Array) -> None:
     for hidden in (1, 2):
         given = rows.copy()
         with reseeded(hidden):
-            fitted = _call("fit(x)", partial(latent.fit, given))
+            fitted = call("fit(x)", partial(latent.fit, given))
         if fitted is not latent:
             got = "None" if fitted is None else f"another {type(fitted).__name__}"
             raise BadType("fit to return the model itself", got, "return self")
@@ -112,7 +111,7 @@ def _check_rows(latent: Latent, rows: Array) -> None:
 def _check_score(latent: Latent, rows: Array) -> None:
     scores = []
     for part in (rows, rows[:3], rows[3:]):
-        score = _call("score(x)", partial(latent.score, part.copy()))
+        score = call("score(x)", partial(latent.score, part.copy()))
         if not isinstance(score, float):
             got = type(score).__name__
             raise BadType("score to return a float", got, "return a Python float")
@@ -129,7 +128,7 @@ def _check_sample(latent: Latent, columns: int, seed: int) -> None:
     drawn = []
     for hidden, state in ((1, seed), (2, seed), (1, seed + 1)):
         with reseeded(hidden):
-            drawn.append(_call("sample", partial(latent.sample, _DRAWN, seed=state)))
+            drawn.append(call("sample", partial(latent.sample, _DRAWN, seed=state)))
         expect_result(f"sample({_DRAWN}, seed={state})", drawn[-1], (_DRAWN, columns))
     if not np.isfinite(drawn[0]).all():
         raise BadValue("finite samples", "NaN or infinity", "repair sample")
@@ -142,30 +141,20 @@ def _check_sample(latent: Latent, columns: int, seed: int) -> None:
 
 
 def _encode(latent: Latent, rows: Array) -> Array:
-    codes = _call("encode(x)", partial(latent.encode, rows.copy()))
+    codes = call("encode(x)", partial(latent.encode, rows.copy()))
     shape = len(rows), latent.components
     expect_result(f"encode of {len(rows)} rows", codes, shape)
     return expect_finite("codes", codes, [str(i) for i in range(shape[1])], do="repair encode")
 
 
 def _decode(latent: Latent, codes: Array, columns: int) -> Array:
-    rows = _call("decode(z)", partial(latent.decode, codes.copy()))
+    rows = call("decode(z)", partial(latent.decode, codes.copy()))
     expect_result(f"decode of {len(codes)} codes", rows, (len(codes), columns))
     return expect_finite("decoded rows", rows, [str(i) for i in range(columns)], do="repair decode")
 
 
 def _alike(one: Array, other: Array) -> bool:
     return bool(np.allclose(one, other, rtol=_SLACK, atol=_SLACK * np.abs(other).max()))
-
-
-def _call(name: str, function: Callable[[], Any]) -> Any:
-    try:
-        return function()
-    except BadInput:
-        raise
-    except Exception as error:
-        got = f"{type(error).__name__}: {error}"
-        raise BadValue(f"{name} to run", got, "repair it") from error
 
 
 def _expect_refusal(what: str, function: Callable[[], Any]) -> None:
