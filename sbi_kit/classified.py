@@ -20,8 +20,9 @@ from sbi_kit import console
 from sbi_kit.contracts import Array, DataGenerator
 from sbi_kit.labelled_rows import FEWEST, SplitRows, Task
 from sbi_kit.supervised.classes import read_classes
+from sbi_kit.supervised.columns import Columns
 from sbi_kit.supervised.parity import ParitySolver
-from sbi_kit.supervised.peers import matrix, peers
+from sbi_kit.supervised.peers import columns_of, matrix, peers
 from sbi_kit.supervised.scores import Calibration, area_under_curve, calibration
 from sbi_kit.supervised.wide_deep import FullyConnected, WideDeep
 
@@ -89,10 +90,11 @@ def study(rows: SplitRows, *, seed: int) -> Findings:
         seconds[str(rate)] = perf_counter() - began
     rate, _, _, models["wide & deep"] = min(tried, key=lambda entry: entry[1])
     seconds["wide & deep"] = seconds[str(rate)]
+    columns = columns_of(rows.x, fewest=models["wide & deep"].fewest)
     others = {
         "fully connected": FullyConnected(learning_rate=rate, seed=seed),
         "one hidden layer": FullyConnected(deep=(256,), learning_rate=rate, seed=seed),
-        **peers(models["wide & deep"].columns_, seed=seed),
+        **peers(columns, seed=seed),
     }
     solver = _solve(rows, seed=seed)
     if solver is not None:
@@ -114,7 +116,7 @@ def study(rows: SplitRows, *, seed: int) -> Findings:
         models["wide & deep"].score(rows.x, rows.y),
         rates,
         calibration(rows.y_test, probability),
-        _alone(rows, models["wide & deep"]),
+        _alone(rows, columns),
         solver,
         None if solver is None else _but_one(rows, solver),
     )
@@ -144,12 +146,12 @@ def _solve(rows: SplitRows, *, seed: int) -> ParitySolver | None:
         return None
 
 
-def _alone(rows: SplitRows, network: WideDeep) -> dict[str, tuple[float, float]]:
+def _alone(rows: SplitRows, columns: Columns) -> dict[str, tuple[float, float]]:
     """Best accuracy of one feature's side of its mean, and of two features' sides together.
 
     Beside each stands what the best of as many coins would have, two standard errors included.
     """
-    sides = np.sign(matrix(network.columns_, rows.x))
+    sides = np.sign(matrix(columns, rows.x))
     label = 2 * rows.y - 1
     one = np.abs(label @ sides) / len(label)
     two = np.abs((sides * label[:, None]).T @ sides) / len(label)

@@ -143,6 +143,49 @@ def test_learns_the_parity_of_six_bits():
     model.fit(frame[list(source.features)], frame["label"])
     best = float(np.mean(source.best_guess(fresh) == fresh["label"]))
     assert best - model.score(fresh[list(source.features)], fresh["label"]) < 0.01
+    informed = [n for n, r in zip(source.features, source.roles, strict=True) if r != "uniform"]
+    assert list(model.columns_.names) == informed
+
+
+def test_what_is_not_used_is_left_out_unless_that_is_worse_or_not_wanted():
+    x, y = circles(800)
+    noise = np.random.default_rng(5).standard_normal((800, 3))
+    both = np.column_stack([noise[:, :1], x, noise[:, 1:]])
+    settings = {"wide": 16, **SMALL, "steps": 400, "seed": 1}
+    pruned, whole = (WideDeep(**settings, prune=prune).fit(both, y) for prune in (True, False))
+    assert pruned.columns_.names == ("x1", "x2")
+    assert len(whole.columns_.names) == 5
+    fresh, truth = circles(800, seed=2)
+    noisy = np.column_stack([noise[:, :1], fresh, noise[:, 1:]])
+    # What was left out is not looked at, gaps or not.
+    odd = noisy.copy()
+    odd[:, [0, 3, 4]] = np.nan
+    assert (pruned.predict_proba(noisy) == pruned.predict_proba(odd)).all()
+    assert (whole.predict_proba(noisy) != whole.predict_proba(odd)).any()
+    losses = [min(loss for *_, loss in model.evaluations_) for model in (pruned, whole)]
+    assert losses[0] < losses[1]
+    assert pruned.score(noisy, truth) > 0.93
+
+
+def test_of_a_coin_nothing_is_pruned():
+    x, _ = circles(300)
+    y = np.random.default_rng(3).integers(2, size=300)
+    assert len(WideDeep(wide=4, **{**SMALL, "steps": 50}).fit(x, y).columns_.names) == 2
+
+
+def test_the_penalty_takes_away_weights_that_nothing_pulls_at():
+    x, y = circles(800)
+    both = np.column_stack([x, np.random.default_rng(5).standard_normal((800, 2))])
+    sizes = []
+    for penalty in (0.0, 1e-2):
+        model = WideDeep(wide=16, **SMALL, seed=1, penalty=penalty, prune=False).fit(both, y)
+        weights = model.network_.wide[0].weight.detach().abs().mean(dim=0)
+        sizes.append(float(weights[2:].mean() / weights[:2].mean()))
+    assert sizes[1] < 0.5 * sizes[0]
+    network = WideDeepNetwork(2, wide=1, deep=(2,), dropout=0.0)
+    layers = network.wide[0], network.deep[0], network.head
+    wanted = sum(float(layer.weight.detach().square().sum()) for layer in layers)
+    assert float(network.squares().detach()) == pytest.approx(wanted)
 
 
 @BOTH
@@ -177,6 +220,8 @@ def test_scikit_learns_own_checks_pass(method):
         ({"fewest": 0}, "fewest as an integer >= 1"),
         ({"validation_share": 0.0}, "share as a finite number"),
         ({"patience": 0}, "patience as an integer >= 1"),
+        ({"penalty": -1.0}, "penalty as a finite number"),
+        ({"prune": 1}, "prune"),
     ],
 )
 def test_settings_are_refused_in_one_sentence(settings, sentence):

@@ -8,7 +8,7 @@ one penalty suits them all; those that do not vary are left out.
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,11 @@ class Columns:
         """Names of the p columns, such as "LotArea" and "City=Ames"."""
         wide = self.wide
         return tuple("=".join(filter(None, wide[i])) for i in self.kept)
+
+    def only(self, places: IntArray) -> "Columns":
+        """These of the p columns, in order."""
+        kept, mean, scale = (array[places] for array in (self.kept, self.mean, self.scale))
+        return replace(self, kept=kept, mean=mean, scale=scale)
 
     def __call__(self, frame: pd.DataFrame) -> Array:
         """The matrix of a frame, shape (rows, p).

@@ -17,16 +17,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from sbi_kit.contracts import Array
-from sbi_kit.supervised.columns import Columns
+from sbi_kit.supervised.columns import Columns, learn_columns
 
 LANDMARKS = 500  # rows that others are compared with by the kernel
 
 
 def peers(columns: Columns, *, seed: int) -> dict[str, Any]:
-    """Classifiers by name, none fitted, that see frames as a fitted network's columns make them.
+    """Classifiers by name, none fitted, that see frames as these columns make them.
 
     Args:
-        columns: How frames become matrices.
+        columns: How frames become matrices, such as `columns_of` finds.
         seed: Seed of what is random in them.
     """
     read = FunctionTransformer(partial(matrix, columns))
@@ -38,6 +38,15 @@ def peers(columns: Columns, *, seed: int) -> dict[str, Any]:
     }
 
 
+def columns_of(x: pd.DataFrame, *, fewest: int) -> Columns:
+    """How frames like this one, of names of any kind, become matrices; see `learn_columns`."""
+    return learn_columns(_named(x), fewest=fewest)
+
+
 def matrix(columns: Columns, x: pd.DataFrame) -> Array:
     """What columns make of a frame with names of any kind, shape (rows, p)."""
-    return np.asarray(columns(x.set_axis([str(name) for name in x.columns], axis=1)))
+    return np.asarray(columns(_named(x)))
+
+
+def _named(x: pd.DataFrame) -> pd.DataFrame:
+    return x.set_axis([str(name) for name in x.columns], axis=1)
