@@ -58,8 +58,8 @@ class Columns:
 
     def only(self, places: IntArray) -> "Columns":
         """These of the p columns, in order."""
-        kept, mean, scale = (array[places] for array in (self.kept, self.mean, self.scale))
-        return replace(self, kept=kept, mean=mean, scale=scale)
+        mean, scale = self.mean[places], self.scale[places]
+        return replace(self, kept=self.kept[places], mean=mean, scale=scale)
 
     def __call__(self, frame: pd.DataFrame) -> Array:
         """The matrix of a frame, shape (rows, p).
