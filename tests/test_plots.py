@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib import colors as mcolors
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,6 +20,7 @@ from sbi_kit.diagnostics.calibration import calibrate
 from sbi_kit.diagnostics.histogram import rank_histogram
 from sbi_kit.diagnostics.predictive import compare
 from sbi_kit.diagnostics.ranks import rank_ecdf
+from sbi_kit.prior import Normal, Prior
 from tests.oracles.conjugate import Bank, Conjugate
 
 NAMES = (
@@ -295,6 +297,28 @@ def test_pairs_hold_all_the_draws_and_the_truth():
         plots.pairs(("a", "b"), draws[:, :1], prior)
 
 
+def test_densities_end_where_the_support_of_the_prior_does():
+    rng = np.random.default_rng(0)
+    prior = np.abs(rng.normal(size=(2_000, 2)))
+    draws = prior[:400] * [0.02, 1.0]
+    for figure in (
+        plots.pairs(("a", "b"), draws, prior),
+        plots.pairs(("a", "b"), draws * 0, prior),
+    ):
+        first, joint, second = figure.axes
+        for axes in (first, second):
+            assert all(patch.get_data().edges[0] >= 0 for patch in axes.patches)
+            assert axes.get_xlim()[0] < 0  # the end is seen to be one
+        assert min(joint.images[0].get_extent()) >= 0
+        np.testing.assert_array_equal(joint.get_xlim(), first.get_xlim())
+        np.testing.assert_array_equal(joint.get_ylim(), second.get_xlim())
+    truth = plots.pairs(("a", "b"), draws, prior, [-1.0, 0.5])
+    assert truth.axes[0].get_xlim()[0] < -1
+    assert truth.axes[0].patches[1].get_data().edges[0] >= 0
+    still = plots.pairs(("a",), np.ones((9, 1)), np.ones((9, 1))).axes[0]
+    assert still.patches[1].get_data().values.max() > 0
+
+
 def test_long_names_stand_whole_beside_the_diagonal(narrow):
     figure = dict(every_figure(narrow, dark=False))["pairs"]
     heads = {text.get_text().replace("\\", "") for axes in figure.axes for text in axes.texts}
@@ -324,6 +348,23 @@ def test_replicates_of_a_series_run_between_their_quantiles():
         np.testing.assert_allclose(far[:, 1].max(), np.quantile(made[0, :, :, j], 0.975, 0).max())
         assert axes.lines[-1].get_ydata().tolist() == seen.values[0, :, j].tolist()
     assert titles(plots.predictive(seen, made, layout)) == list(layout.columns)
+
+
+def test_data_are_taken_in_any_form_and_time_has_its_unit():
+    seen, made, layout = replicates(*LAYOUTS["series"])
+    rows = seen.values[0]
+    known = replace(layout, context=Prior(dose=Normal(0, 1)))
+    forms = (seen, rows, [rows], dict(zip(layout.columns, rows.T, strict=True)), pd.DataFrame(rows))
+    forms[-1].columns = layout.columns[::-1]
+    for form, scale in zip(forms, (seen, rows, rows, rows, rows[:, ::-1]), strict=True):
+        values = getattr(scale, "values", scale).reshape(rows.shape)
+        figure = plots.predictive(form, made, known, units={"time": "day"})
+        shown = np.stack([axes.lines[-1].get_ydata() for axes in figure.axes], axis=1)
+        np.testing.assert_array_equal(shown, values)
+        assert figure.get_supxlabel().startswith("time [day]; bands hold")
+    assert plots.predictive(rows, made, layout).get_supxlabel().startswith("time point; bands")
+    with pytest.raises(BadValue, match="columns"):
+        plots.predictive(rows[:, :1], made, layout)
 
 
 def test_shares_of_a_set_add_up_and_outliers_are_in_the_last_bar():
