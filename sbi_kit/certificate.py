@@ -21,7 +21,7 @@ from sbi_kit.posterior_file import CERTIFICATE, read_posterior
 from sbi_kit.prior import prior_from_dict
 
 FORMAT, VERSION = "sbi_kit.certificate", 1
-UNCHECKED = "Never checked: run sbi-kit check DIR."
+UNCHECKED = "Never checked: run sbi-kit check DIR, or sk.calibrate and sk.certify."
 
 
 class Part(Protocol):

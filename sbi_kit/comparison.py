@@ -18,7 +18,7 @@ from sbi_kit.checks import BadType, BadValue, expect_integer
 from sbi_kit.contracts import Array
 from sbi_kit.data import Datasets, read
 from sbi_kit.neural import NeuralPosterior
-from sbi_kit.rejection import fit_abc
+from sbi_kit.rejection import RejectionABC, fit_abc
 from sbi_kit.seeds import numpy_stream
 from sbi_kit.simulator import find_model
 
@@ -27,7 +27,7 @@ _STARTS = 3  # of the search for the maximum
 
 def compare_methods(
     posterior: NeuralPosterior,
-    bank: Bank,
+    bank: Bank | RejectionABC,
     x: Any,
     *,
     draws: int,
@@ -40,11 +40,12 @@ def compare_methods(
 
     Args:
         posterior: What `fit` or `load` returned.
-        bank: Simulations of the same model, of which ABC accepts some.
+        bank: Simulations of the same model, of which ABC accepts some; or what `fit_abc` made of
+            them, with its own settings, to look at or judge beside.
         x: One dataset, in any form that the posterior accepts.
         draws: Draws of each; those of maximum likelihood are of its asymptotic normal.
         seed: Seed of all draws.
-        quantile: Share of the simulations that ABC accepts, as for `fit_abc`.
+        quantile: Share of the simulations that ABC accepts, as for `fit_abc`; not for its result.
         others: More posteriors by name, such as an exact one.
         context: What is known of the dataset besides, as for `NeuralPosterior.sample`.
 
@@ -63,12 +64,12 @@ def compare_methods(
         UserWarning: As `NeuralPosterior.sample` does; or the search for the maximum did not
             converge, so that it is left out.
     """
-    _expect_inputs(posterior, bank)
+    _expect_inputs(posterior, bank, quantile)
     size = expect_integer("draws", draws, low=1)
     observed = read(x, posterior.data, context)
     if len(observed) != 1:
         raise BadValue("one dataset", str(len(observed)), "compare one at a time")
-    abc = fit_abc(bank, quantile=quantile)
+    abc = fit_abc(bank, quantile=quantile) if isinstance(bank, Bank) else bank
     found = {"amortized": posterior.sample(x, draws=size, seed=seed, context=context)[0]}
     found["ABC"] = abc.sample(observed, draws=size, seed=seed)[0]
     notes = {"effective_sample_size_of_ABC": f"{abc.accept(observed)[0].effective:.6g}"}
@@ -107,13 +108,16 @@ def _maximum(
     )
 
 
-def _expect_inputs(posterior: object, bank: object) -> None:
+def _expect_inputs(posterior: object, bank: object, quantile: object) -> None:
     if not isinstance(posterior, NeuralPosterior):
         advice = "pass what fit or load returned"
         raise BadType("an amortized posterior", type(posterior).__name__, advice)
-    if not isinstance(bank, Bank):
-        advice = "pass what simulate or Bank.open returned"
+    if not isinstance(bank, (Bank, RejectionABC)):
+        advice = "pass what simulate, Bank.open or fit_abc returned"
         raise BadType("a bank of simulations", type(bank).__name__, advice)
+    if quantile is not None and not isinstance(bank, Bank):
+        advice = "choose it in fit_abc"
+        raise BadValue("no quantile for an ABC posterior that has one", repr(quantile), advice)
     if bank.simulator != posterior.simulator or bank.prior != posterior.prior:
         got = f"one of {bank.simulator['name']!r}, with other settings or another prior"
         wanted = f"a bank of {posterior.simulator['name']!r}, as the posterior was trained on"

@@ -31,6 +31,7 @@ _PLAIN = 200  # columns where there is no terminal to ask
 _NOTE = 72  # columns beside a bar
 _EVERY = 10.0  # seconds between two plain lines
 _MOST = 30  # rows of a table
+_SETTLED = 20  # steps before which a training has no pace: the first takes seconds to begin
 
 
 def _console(stderr: bool) -> Console:
@@ -140,7 +141,7 @@ def training_progress(label: str) -> Iterator[Callable[["Report"], None]]:
             which = [f"member {now.member + 1}/{now.members}"] if now.members > 1 else []
             losses = [f"loss {now.loss:.3f}", f"validation {now.validation:.3f}"]
             known = losses[: 1 if math.isnan(now.validation) else 2]
-            pace = _pace(now.rate, now.seconds_left)
+            pace = _pace(now.rate, now.seconds_left) if now.step >= _SETTLED else []
             steps = f"{now.step:,}/{now.steps:,}"
             update(now.step, now.steps, [*which, steps, *known, *pace])
 

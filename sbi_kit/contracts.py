@@ -66,8 +66,9 @@ class Simulator(Protocol):
     Optional attributes: `observed`, real data in any form `sample` accepts; where the likelihood is
     known, `log_likelihood(theta, x)`, theta (s, d) and one dataset to (s,), by which draws are
     weighted to the exact posterior; `units`, a mapping from names of parameters, columns and
-    context to texts such as "1/day", for tables and axes; and the constructor's arguments under
-    their own names, so that a bank can record them and a posterior rebuild the model.
+    context, and from "time" where the data are a series, to texts such as "1/day", for tables and
+    axes; and the constructor's arguments under their own names, so that a bank can record them and
+    a posterior rebuild the model.
     """
 
     @property

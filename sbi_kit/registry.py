@@ -13,6 +13,7 @@ from typing import Any
 
 from sbi_kit import contracts
 from sbi_kit.checks import BadType, BadValue, expect_name, nearest
+from sbi_kit.data import Series
 
 GROUP = "sbi_kit.simulators"
 
@@ -182,6 +183,8 @@ def _expect_units(model: Any, what: str) -> None:
         raise BadType(f"units of {what} as a mapping from names to texts", repr(units), do)
     context = () if model.data.context is None else model.data.context.names
     known = (*model.prior.names, *model.data.columns, *context)
+    if isinstance(model.data, Series) and "time" not in known:
+        known = (*known, "time")
     for name in units:
         expect_name(f"parameter, column or context of {what}", name, known)
 

@@ -32,7 +32,7 @@ class Simulator:
             comes last, shape (b, c). All randomness comes from `rng`.
         observed: Real data in any form that `sample` accepts, if there are any.
         units: Units of parameters, columns and context by name, such as {"weight": "kg"}; what is
-            left out has none.
+            left out has none. That of "time" is of the time points of a `Series`.
 
     Raises:
         BadType: A part is of another kind; the message names it.

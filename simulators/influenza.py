@@ -109,7 +109,7 @@ class Influenza:
     @property
     def units(self) -> dict[str, str]:
         """Units of what has one."""
-        return {"beta": "1/day", "gamma": "1/day", "in_bed": "boys"}
+        return {"beta": "1/day", "gamma": "1/day", "in_bed": "boys", "time": "day"}
 
     @cached_property
     def prior(self) -> Prior:

@@ -124,7 +124,8 @@ class LotkaVolterra:
     def units(self) -> dict[str, str]:
         """Units of what has one."""
         rates = dict.fromkeys(("alpha", "beta", "gamma", "delta"), "1/year")
-        return rates | dict.fromkeys(("hare_0", "lynx_0", "hare", "lynx"), "thousand pelts")
+        counts = dict.fromkeys(("hare_0", "lynx_0", "hare", "lynx"), "thousand pelts")
+        return rates | counts | {"time": "year"}
 
     @cached_property
     def prior(self) -> Prior:

@@ -49,7 +49,7 @@ FLOORS = {
         "testing.estimators testing.forms testing.generators testing.latents testing.priors "
         "testing.randomness testing.simulators testing.streams "
         "plots plots.canvas plots.verdict plots.posterior plots.data plots.graph "
-        "plots.supervised"
+        "plots.observed plots.supervised"
     ),
     SURFACE: (
         "__init__ chapters chapters.found chapters.words chapters.findings chapters.verdict "

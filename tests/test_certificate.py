@@ -11,7 +11,7 @@ import pytest
 
 import sbi_kit as sk
 from sbi_kit import certificate
-from sbi_kit.certificate import Certificate, certify, write_certificate
+from sbi_kit.certificate import UNCHECKED, Certificate, certify, write_certificate
 from sbi_kit.checks import BadValue
 from sbi_kit.files import digest_of
 from sbi_kit.posterior_file import CERTIFICATE, DOCUMENT, WEIGHTS
@@ -81,7 +81,7 @@ def told(folder):
     (warning,) = caught
     assert warning.filename == __file__
     assert loaded.certificate is None
-    assert str(loaded).endswith("\nNever checked: run sbi-kit check DIR.")
+    assert str(loaded).endswith(f"\n{UNCHECKED}")
     sentence = str(warning.message)
     assert sentence.startswith("Expected ")
     assert sentence.endswith(f"; run sbi-kit check {folder} to judge the posterior again.")
@@ -147,7 +147,8 @@ def test_what_was_never_checked_says_so(posterior, folder):
     assert loaded.certificate is None
     for one in (posterior, loaded):
         assert str(one) == (
-            "Posterior of a, b, given data of two\nNever checked: run sbi-kit check DIR."
+            "Posterior of a, b, given data of two\n"
+            "Never checked: run sbi-kit check DIR, or sk.calibrate and sk.certify."
         )
 
 

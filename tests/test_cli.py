@@ -7,6 +7,7 @@ import sys
 import time
 import tomllib
 import warnings
+from contextlib import nullcontext
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -888,7 +889,7 @@ def test_sample_says_what_was_never_checked_or_is_checked_no_more(run, trained, 
     load(trained.path).save("copy")
     (tmp_path / "copy" / "certificate.json").unlink()
     command = ("sample", "copy", "--observed", "packaged", "--draws", 50, "--out")
-    never = "\nNever checked: run sbi-kit check copy.\n"
+    never = "\nNever checked: run sbi-kit check copy, or sk.calibrate and sk.certify.\n"
     result = run(*command, "a.nc")
     assert never in result.stdout
     assert result.stderr == ""
@@ -1011,6 +1012,18 @@ def test_bars_on_a_terminal(monkeypatch, capsys):
     assert "…" not in frames
     console.remark("A warning\n  of two lines.", "yellow")
     assert "\x1b[33mA warning of two lines.\x1b[0m" in file.getvalue()
+
+
+def test_the_first_step_is_no_measure_of_the_others(monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        console, "progress", lambda _: nullcontext(lambda *now: said.append(now[2]))
+    )
+    with console.training_progress("training") as report:
+        report(Report(1, 6_000, 4.1, float("nan"), 0.059, 101_683.0))
+        report(Report(20, 6_000, 3.5, 3.25, 0.5, 11_960.0))
+    assert said[0] == ["1/6,000", "loss 4.100"]
+    assert said[1][-2:] == ["0.5/s", "3:19:20 h left"]
 
 
 def test_a_warning_is_shown_once(capsys):

@@ -1,5 +1,6 @@
 """Methods side by side: each is what it is alone, and ArviZ shows them in one figure."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -69,6 +70,15 @@ def test_each_method_says_what_it_says_alone(idata, posterior, bank):
     assert float(marks["maximum_log_likelihood"]) == pytest.approx(best[0], rel=1e-8)
 
 
+def test_an_abc_posterior_of_ones_own_is_compared_and_kept(posterior, bank):
+    abc = sk.fit_abc(bank, quantile=0.02, adjust=False)
+    found = sk.compare_methods(posterior, abc, X, draws=300, seed=3)
+    draws = found["posterior"]["theta"].sel(approach="ABC").values[0]
+    np.testing.assert_array_equal(draws, abc.sample(X, draws=300, seed=3)[0, :, 0])
+    with pytest.raises(BadValue, match=r"no quantile for an ABC posterior.*got 0\.1; choose it in"):
+        sk.compare_methods(posterior, abc, X, draws=5, seed=1, quantile=0.1)
+
+
 def test_all_agree_with_the_exact_posterior(idata):
     precision = 1 + N / NOISE**2
     mean, sd = X.mean() * N / NOISE**2 / precision, precision**-0.5
@@ -85,6 +95,7 @@ def test_arviz_shows_them_in_one_figure(idata, tmp_path):
         arviz.plot_forest(one)
         table = arviz.summary(one, kind="stats")
         assert "theta[maximum likelihood]" in list(table.index)
+    plt.close("all")
 
 
 def test_without_a_likelihood_two_are_compared(bank):

@@ -2,16 +2,18 @@
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
-from sbi_kit.checks import BadValue
-from sbi_kit.data import Datasets
+from sbi_kit.checks import BadType, BadValue
+from sbi_kit.data import Datasets, Vector
 from sbi_kit.diagnostics.local import LocalCheck, check_locally, summarise
+from sbi_kit.prior import LogNormal, Prior
 
 NOISE = 0.5
 SD = NOISE / math.sqrt(1 + NOISE**2)
@@ -245,6 +247,39 @@ def test_the_sentence_names_the_worst_dataset():
 def test_refusals(options, match):
     with pytest.raises(BadValue, match=match):
         check(Normal(), 1, **options)
+
+
+def test_data_are_read_by_the_layout_of_bank_or_posterior():
+    bank, posterior = Bank(1), Normal(shift=0.5)
+    told = check_locally(posterior, bank, BOTH, draws=50, seed=1)
+    with pytest.raises(BadType, match="as neither bank nor posterior has a layout; got list; read"):
+        check_locally(posterior, bank, [THERE, ELSEWHERE], draws=50, seed=1)
+    for owner in (bank, posterior):
+        owner.data = Vector(("first", "second"))
+        for x in (np.array([THERE, ELSEWHERE]), pd.DataFrame([THERE, ELSEWHERE]), BOTH):
+            if isinstance(x, pd.DataFrame):
+                x.columns = owner.data.columns
+            found = check_locally(posterior, bank, x, draws=50, seed=1)
+            np.testing.assert_array_equal(found.statistic, told.statistic)
+        with pytest.raises(BadValue, match="column"):
+            check_locally(posterior, bank, np.ones(3), draws=50, seed=1)
+        del owner.data
+
+
+def test_what_is_known_besides_is_passed_on():
+    bank, posterior, given = Bank(1), Normal(), []
+    bank.data = Vector(("first", "second"), context=Prior(dose=LogNormal(0, 1)))
+    ours = posterior.sample
+    posterior.sample = lambda x, **options: (given.append(x.context), ours(x, **options))[1]
+    of_bank = bank.take
+
+    def take(rows):
+        theta, x = of_bank(rows)
+        return theta, replace(x, context=np.ones((len(x), 1)))
+
+    bank.take = take
+    check_locally(posterior, bank, [THERE], draws=50, seed=1, context={"dose": 3.0})
+    assert given[-1].tolist() == [[3.0]]
 
 
 def test_refusal_of_few_simulations():

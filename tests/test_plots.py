@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib import colors as mcolors
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -17,8 +18,11 @@ from sbi_kit.checks import BadValue
 from sbi_kit.data import Exchangeable, Matrix, Series, Vector, read
 from sbi_kit.diagnostics.calibration import calibrate
 from sbi_kit.diagnostics.histogram import rank_histogram
+from sbi_kit.diagnostics.local import LocalCheck
 from sbi_kit.diagnostics.predictive import compare
 from sbi_kit.diagnostics.ranks import rank_ecdf
+from sbi_kit.importance import Correction
+from sbi_kit.prior import Normal, Prior
 from tests.oracles.conjugate import Bank, Conjugate
 
 NAMES = (
@@ -59,6 +63,22 @@ def replicates(layout, size, k=40):
     return seen, rng.gamma(3, size=(1, k, size, columns)), layout
 
 
+def weighted(b, s=1_000):
+    """Weights of which the first dataset's are equal and the others' ever less so."""
+    weights = np.exp(-np.arange(b)[:, None] * np.linspace(0, 5, s))
+    weights /= weights.sum(axis=1, keepdims=True)
+    k_hat = np.where(np.arange(b) < 2, 0.1, 0.9)
+    draws = np.zeros((b, s, 1))
+    sums = np.zeros((b, 1))
+    return Correction(draws, weights, k_hat, 1 / np.square(weights).sum(axis=1), sums, sums)
+
+
+def locally(names, b):
+    p_values = np.geomspace(0.4, 0.001, b)
+    shift = np.linspace(0, 2, b * len(names)).reshape(b, -1)
+    return LocalCheck(names, p_values, p_values, shift, shift + 0.8, np.full(b, 97.0))
+
+
 LAYOUTS = {
     "set": (Exchangeable(("dose", "time"), n=50), 50),
     "series": (Series(("in_bed", "convalescent"), n=20), 20),
@@ -84,6 +104,9 @@ def every_figure(verdict, dark):
         data = replicates(layout, size)
         yield name, plots.predictive(*data, dark=dark)
         yield f"discrepancies {name}", plots.discrepancies(compare(*data), dark=dark)
+    for b in (1, 8):
+        yield f"weights {b}", plots.importance_weights(weighted(b), dark=dark)
+        yield f"local {b}", plots.local_check(locally(verdict.names, b), dark=dark)
     yield "training", plots.training(history(), dark=dark)
     held_out = rng.gamma(20, 0.05, size=200)
     steps = {"x1": "", "x2": "", "v1": "x1 · x2", "v2": "a_long_name($x1$)", "y1": "v1"}
@@ -295,6 +318,28 @@ def test_pairs_hold_all_the_draws_and_the_truth():
         plots.pairs(("a", "b"), draws[:, :1], prior)
 
 
+def test_densities_end_where_the_support_of_the_prior_does():
+    rng = np.random.default_rng(0)
+    prior = np.abs(rng.normal(size=(2_000, 2)))
+    draws = prior[:400] * [0.02, 1.0]
+    for figure in (
+        plots.pairs(("a", "b"), draws, prior),
+        plots.pairs(("a", "b"), draws * 0, prior),
+    ):
+        first, joint, second = figure.axes
+        for axes in (first, second):
+            assert all(patch.get_data().edges[0] >= 0 for patch in axes.patches)
+            assert axes.get_xlim()[0] < 0  # the end is seen to be one
+        assert min(joint.images[0].get_extent()) >= 0
+        np.testing.assert_array_equal(joint.get_xlim(), first.get_xlim())
+        np.testing.assert_array_equal(joint.get_ylim(), second.get_xlim())
+    truth = plots.pairs(("a", "b"), draws, prior, [-1.0, 0.5])
+    assert truth.axes[0].get_xlim()[0] < -1
+    assert truth.axes[0].patches[1].get_data().edges[0] >= 0
+    still = plots.pairs(("a",), np.ones((9, 1)), np.ones((9, 1))).axes[0]
+    assert still.patches[1].get_data().values.max() > 0
+
+
 def test_long_names_stand_whole_beside_the_diagonal(narrow):
     figure = dict(every_figure(narrow, dark=False))["pairs"]
     heads = {text.get_text().replace("\\", "") for axes in figure.axes for text in axes.texts}
@@ -324,6 +369,56 @@ def test_replicates_of_a_series_run_between_their_quantiles():
         np.testing.assert_allclose(far[:, 1].max(), np.quantile(made[0, :, :, j], 0.975, 0).max())
         assert axes.lines[-1].get_ydata().tolist() == seen.values[0, :, j].tolist()
     assert titles(plots.predictive(seen, made, layout)) == list(layout.columns)
+
+
+def test_data_are_taken_in_any_form_and_time_has_its_unit():
+    seen, made, layout = replicates(*LAYOUTS["series"])
+    rows = seen.values[0]
+    known = replace(layout, context=Prior(dose=Normal(0, 1)))
+    forms = (seen, rows, [rows], dict(zip(layout.columns, rows.T, strict=True)), pd.DataFrame(rows))
+    forms[-1].columns = layout.columns[::-1]
+    for form, scale in zip(forms, (seen, rows, rows, rows, rows[:, ::-1]), strict=True):
+        values = getattr(scale, "values", scale).reshape(rows.shape)
+        figure = plots.predictive(form, made, known, units={"time": "day"})
+        shown = np.stack([axes.lines[-1].get_ydata() for axes in figure.axes], axis=1)
+        np.testing.assert_array_equal(shown, values)
+        assert figure.get_supxlabel().startswith("time [day]; bands hold")
+    assert plots.predictive(rows, made, layout).get_supxlabel().startswith("time point; bands")
+    with pytest.raises(BadValue, match="columns"):
+        plots.predictive(rows[:, :1], made, layout)
+
+
+def test_weights_that_a_few_draws_hold_are_named_so():
+    found = weighted(3)
+    figure = plots.importance_weights(found)
+    for i, axes in enumerate(figure.axes):
+        level, held = (line.get_ydata() for line in axes.lines)
+        np.testing.assert_allclose(level, np.arange(1, 1_001) / 1_000)
+        np.testing.assert_allclose(held, np.cumsum(np.sort(found.weights[i])[::-1]))
+    np.testing.assert_allclose(*(line.get_ydata() for line in figure.axes[0].lines))
+    words = ["k-hat 0.10: reliable\nworth 1000 draws", "k-hat 0.90: NOT reliable\nworth"]
+    for i, word in ((0, words[0]), (2, words[1])):
+        assert titles(figure)[i].startswith(f"dataset {i}\n{word}")
+    assert titles(plots.importance_weights(weighted(1)))[0].startswith("observed data\n")
+    assert len(plots.importance_weights(weighted(8)).axes) == 6
+
+
+def test_a_local_check_shows_where_true_values_lie():
+    found = locally(("beta", "gamma"), 3)
+    figure = plots.local_check(found)
+    for i, axes in enumerate(figure.axes):
+        for row in range(2):
+            bar, line, dot = axes.lines[3 * row : 3 * row + 3]
+            mean, width = found.shift[i, row], found.width[i, row]
+            assert bar.get_xdata().tolist() == [-1, 1]
+            assert dot.get_xdata()[0] == mean
+            ends = np.array(line.get_xdata())
+            np.testing.assert_allclose(ends.mean(), mean)
+            np.testing.assert_allclose((ends - mean)[1] ** 2 + mean**2, width**2)
+            assert {*bar.get_ydata(), *line.get_ydata(), *dot.get_ydata()} == {row}
+    assert titles(figure)[2] == "dataset 2\np = 0.001, 97 like it"
+    shades = [axes._left_title.get_color() for axes in figure.axes]
+    assert shades[0] != shades[2]
 
 
 def test_shares_of_a_set_add_up_and_outliers_are_in_the_last_bar():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sbi_kit.checks import BadType, BadValue, UnknownName
-from sbi_kit.data import Exchangeable
+from sbi_kit.data import Exchangeable, Series, Vector
 from sbi_kit.prior import Prior, Uniform
 from sbi_kit.registry import (
     PluginError,
@@ -433,6 +433,13 @@ def test_describe(model, expected):
 def test_units_are_of_what_a_simulator_has(units, error, message):
     with pytest.raises(error, match=message):
         Simulator(name="f", prior=Kept.prior, data=Kept.data, simulate=max, units=units)
+
+
+def test_time_has_a_unit_where_data_are_a_series():
+    parts = {"name": "f", "prior": Kept.prior, "simulate": max, "units": {"time": "day"}}
+    assert describe(Simulator(data=Series(("x",), n=5), **parts))["units"] == {"time": "day"}
+    with pytest.raises(UnknownName, match="got 'time'"):
+        Simulator(data=Vector(("x",)), **parts)
 
 
 def test_an_instance_not_its_class():

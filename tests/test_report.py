@@ -397,7 +397,7 @@ def test_without_the_simulator_the_certificate_speaks(series, tmp_path, blank):
     assert text.count("The simulator 'lab' is not installed here, or differs") == 3
     assert "none of 3" not in text
     assert "only 1 of 3 checks came to a finding" in text
-    assert "Never checked: run sbi-kit check DIR." in text
+    assert "Never checked: run sbi-kit check DIR, or sk.calibrate and sk.certify." in text
     away.save(tmp_path / "run")
     bank = sk.simulate(SERIES, 120, seed=4)
     made = certify(tmp_path / "run", sk.calibrate(series, bank, draws=30, seed=5))

@@ -16,6 +16,9 @@ import sbi_kit as sk
 from sbi_kit import plots
 from sbi_kit.contracts import Array
 from sbi_kit.data import Datasets
+from sbi_kit.diagnostics.local import LocalCheck, check_locally
+from sbi_kit.familiarity import Familiarity, fit_familiarity
+from sbi_kit.importance import Correction, correct
 
 DATASETS, DRAWS = 500, 300
 Drawing = Callable[..., Figure]
@@ -127,6 +130,69 @@ def uncorrelated() -> sk.Verdict:
     return sk.calibrate(Together(model), held_out, draws=DRAWS, seed=6, regions=1)
 
 
+def statistics(x: Datasets) -> Array:
+    """Mean and log sd of each column of datasets of one size, shape (b, 2 d)."""
+    return np.concatenate([x.values.mean(axis=1), np.log(x.values.std(axis=1))], axis=1)
+
+
+def strange() -> tuple[Array, Familiarity]:
+    """Scores of data like the simulations, and of data that scatter twice as much."""
+    model = repeated("mu", n=20)
+    known, held_out, usual = (sk.simulate(model, 1_000, seed=seed) for seed in (7, 8, 9))
+    parts = [statistics(bank.take(bank.usable)[1]) for bank in (known, held_out)]
+    familiarity = fit_familiarity(*parts)
+    noisier = sk.simulate(repeated("mu", n=20, noise=2.0), 1, seed=10)
+    seen = [statistics(bank.take(np.arange(1))[1]) for bank in (usual, noisier)]
+    return familiarity.score(np.concatenate(seen)), familiarity
+
+
+def weighted() -> Correction:
+    """Draws of a posterior a little too wide and of one half as wide as it should be, weighted."""
+    model = repeated("a", "b", "c", n=10)
+    x = sk.simulate(model, 2, seed=11).take(np.arange(2))[1]
+
+    def log_likelihood(theta: Array, x: Datasets) -> Array:
+        return -0.5 * np.square(x.values - theta[:, None]).sum(axis=(1, 2))
+
+    ratio = np.array([[1.2], [0.5]])
+    return correct(
+        Spoilt(model, lambda _: ratio, np.zeros(3)), x, log_likelihood, draws=1_000, seed=12
+    )
+
+
+@dataclass(frozen=True)
+class InACorner:
+    """A posterior that is right, but not where the mean of the first column is above 1."""
+
+    right: Spoilt
+    wrong: Spoilt
+    prior = property(lambda self: self.right.prior)
+
+    def sample(self, x: Datasets, *, draws: int, seed: int) -> Array:
+        """Draw from the one or the other, shape (b, draws, d)."""
+        there = x.values[:, :, 0].mean(axis=1) > 1
+        both = [each.sample(x, draws=draws, seed=seed) for each in (self.wrong, self.right)]
+        return np.where(there[:, None, None], *both)
+
+    def log_prob(self, theta: Array, x: Datasets) -> Array:
+        """Log density of theta (b, draws, d), shape (b, draws)."""
+        there = x.values[:, :, 0].mean(axis=1) > 1
+        both = [each.log_prob(theta, x) for each in (self.wrong, self.right)]
+        return np.where(there[:, None], *both)
+
+
+def in_a_corner() -> LocalCheck:
+    """The local check of it, at data where it is right and where it is not."""
+    model = repeated("a", "b", n=10)
+    right = Spoilt(model, lambda n: 1 + 0 * n, np.zeros(2))
+    wrong = Spoilt(model, lambda n: np.array([1.0, 0.6]) + 0 * n, np.array([0.6, 0.0]))
+    x = Datasets(np.zeros((2, 10, 2)), np.array([10, 10]))
+    x.values[:, :, 0] = np.array([[-0.5], [1.7]]) + np.linspace(-1.6, 1.6, 10)
+    x.values[:, :, 1] = np.linspace(1.6, -1.6, 10)
+    held_out = sk.simulate(model, 2_000, seed=13)
+    return check_locally(InACorner(right, wrong), held_out, x, draws=100, seed=14)
+
+
 def drawings() -> Iterator[tuple[str, Drawing]]:
     """Every figure with its name; each is drawn twice, for light and for dark pages."""
     each = four()
@@ -135,6 +201,12 @@ def drawings() -> Iterator[tuple[str, Drawing]]:
     sizes, joint = by_size(), uncorrelated()
     yield "strata", lambda dark: plots.strata(sizes, dark=dark)
     yield "joint_coverage", lambda dark: plots.joint_coverage(joint, dark=dark)
+    scores, known = strange()
+    p_values = known.p_value(scores)
+    yield "familiarity", lambda dark: plots.familiarity(scores, known.scores, p_values, dark=dark)
+    correction, local = weighted(), in_a_corner()
+    yield "importance_weights", lambda dark: plots.importance_weights(correction, dark=dark)
+    yield "local_check", lambda dark: plots.local_check(local, dark=dark)
 
 
 def write(folder: Path) -> None:

@@ -18,16 +18,24 @@ Were q exact, the true parameters could be exchanged with any draw of their data
 random gives the law of the statistic and an exact p-value, whatever the weights.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
 
-from sbi_kit.checks import BadValue, expect_array, expect_finite, expect_integer, expect_number
+from sbi_kit.checks import (
+    BadType,
+    BadValue,
+    expect_array,
+    expect_finite,
+    expect_integer,
+    expect_number,
+)
 from sbi_kit.contracts import Array, Posterior
-from sbi_kit.data import Datasets
+from sbi_kit.data import Datasets, read
 from sbi_kit.diagnostics.ranks import ENOUGH, HeldOut, held_out_draws
 from sbi_kit.seeds import numpy_stream
 
@@ -80,13 +88,14 @@ class LocalCheck:
 def check_locally(
     posterior: Posterior,
     bank: HeldOut,
-    x: Datasets,
+    x: Any,
     *,
     draws: int,
     seed: int,
     features: Features | None = None,
     share: float = 0.2,
     permutations: int = 999,
+    context: Mapping[str, ArrayLike] | None = None,
 ) -> LocalCheck:
     """Judge a posterior near observed data, by held-out simulations like them.
 
@@ -96,7 +105,8 @@ def check_locally(
     Args:
         posterior: Any posterior.
         bank: Usable held-out simulations it was not trained on, 100 at least; 2,000 are good.
-        x: The b observed datasets.
+        x: The b observed datasets, in any form that `sbi_kit.data.read` accepts; `Datasets` where
+            neither bank nor posterior says, by `data`, what one looks like.
         draws: Draws per dataset, at least 2 d + 10.
         seed: Seed of the draws, the cosines and the exchanges.
         features: `features(x)`, datasets to (b, f), by which likeness is judged; None takes
@@ -105,16 +115,19 @@ def check_locally(
             less local.
         permutations: Exchanges that the p-value compares with; it is 1 / (permutations + 1) at
             least.
+        context: What is known of the observed datasets besides, by name.
 
     Raises:
-        BadValue: The bank's parameters are not the posterior's, there are fewer than 100
-            simulations, features are not finite, or a number is out of its range.
-        BadType: A number is none.
+        BadValue: The data do not fit the layout, the bank's parameters are not the posterior's,
+            there are fewer than 100 simulations, features are not finite, or a number is out of
+            its range.
+        BadType: A number is none, or nothing says what data look like.
     """
     d = len(bank.prior.names)
     draws = expect_integer("draws", draws, low=2 * d + 10)
     permutations = expect_integer("permutations", permutations, low=1)
     share = expect_number("share", share, low=0.01, high=1.0)
+    x = _observed(x, bank, posterior, context)
     known = np.asarray(bank.usable)
     if len(known) < ENOUGH:
         got = f"{len(known)} usable of those in the bank"
@@ -136,6 +149,19 @@ def check_locally(
         width=np.sqrt(weights @ scores**2),
         effective=1 / np.square(weights).sum(axis=1),
     )
+
+
+def _observed(
+    x: Any, bank: HeldOut, posterior: Posterior, context: Mapping[str, ArrayLike] | None
+) -> Datasets:
+    """The observed datasets, read by the layout of the bank, or else of the posterior."""
+    layout = getattr(bank, "data", None) or getattr(posterior, "data", None)
+    if layout is not None:
+        return read(x, layout, context)
+    if not isinstance(x, Datasets):
+        do = "read them first, by sbi_kit.data.read"
+        raise BadType("Datasets, as neither bank nor posterior has a layout", type(x).__name__, do)
+    return x
 
 
 def summarise(x: Datasets) -> Array:

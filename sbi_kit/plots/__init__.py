@@ -14,6 +14,8 @@ from sbi_kit.plots.data import discrepancies as discrepancies
 from sbi_kit.plots.data import familiarity as familiarity
 from sbi_kit.plots.data import predictive as predictive
 from sbi_kit.plots.graph import computation as computation
+from sbi_kit.plots.observed import importance_weights as importance_weights
+from sbi_kit.plots.observed import local_check as local_check
 from sbi_kit.plots.posterior import pairs as pairs
 from sbi_kit.plots.posterior import training as training
 from sbi_kit.plots.supervised import accuracy_by_size as accuracy_by_size

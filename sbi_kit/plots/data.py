@@ -2,6 +2,8 @@
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from sbi_kit.checks import BadValue, expect_array, expect_integer
 from sbi_kit.contracts import Array
-from sbi_kit.data import AnyLayout, Datasets, Matrix, Series, Vector, unusable
+from sbi_kit.data import AnyLayout, Datasets, Matrix, Series, Vector, read, unusable
 from sbi_kit.diagnostics.predictive import PredictiveCheck
 from sbi_kit.digits import with_unit
 from sbi_kit.plots import canvas
@@ -25,7 +27,7 @@ _HELD = "; bands hold 50 and 95 % of the replicates"
 
 
 def predictive(
-    observed: Datasets,
+    observed: Any,
     replicated: ArrayLike,
     layout: AnyLayout,
     *,
@@ -40,30 +42,34 @@ def predictive(
     itself.
 
     Args:
-        observed: b datasets.
+        observed: b datasets, in any form that `sbi_kit.data.read` accepts, or `Datasets`.
         replicated: k replicates of each, shape (b, k, n, columns).
         layout: What one dataset looks like.
         dataset: Which of the b.
-        units: Units of the columns by name.
+        units: Units of the columns by name; that of "time" is of the time points of a `Series`.
         dark: Whether it is for a dark page.
 
     Raises:
-        BadValue: The shapes do not fit, there is no such dataset, or no replicate can be used.
+        BadValue: The data do not fit the layout, the shapes do not fit, there is no such dataset,
+            or no replicate can be used.
         BadType: Something else than numbers.
     """
-    b, n, columns = observed.values.shape
+    # What is known besides is not drawn, and nobody should have to pass it.
+    known = isinstance(observed, Datasets)
+    datasets = observed if known else read(observed, replace(layout, context=None))
+    b, n, columns = datasets.values.shape
     do = "pass k replicates of each observed dataset"
     data = expect_array("replicated", replicated, (b, "k", n, columns), do=do)
     which = expect_integer("dataset", dataset, low=0, high=b - 1)
-    size, ink = int(observed.n[which]), canvas.ink(dark)
-    seen, made = observed.values[which, :size], data[which, :, :size]
+    size, ink, units = int(datasets.n[which]), canvas.ink(dark), units or {}
+    seen, made = datasets.values[which, :size], data[which, :, :size]
     made = made[~unusable(made, layout).any(axis=(1, 2))]
     if not len(made):
         raise BadValue("replicates of finite values", "none", "look at what the model simulates")
     if isinstance(layout, Matrix):
         return _matrix(seen, made, layout, ink)
     draw, what, x, y = {
-        Series: (_course, "the data run inside the bands", f"time point{_HELD}", "value"),
+        Series: (_course, "the data run inside the bands", f"{_time(units)}{_HELD}", "value"),
         Vector: (_value, "the data lie among the replicates", "value", "replicates"),
     }.get(type(layout), (_bars, "the data's bars end inside the bands", f"value{_HELD}", "share"))
     shown = min(columns, _MOST)
@@ -71,7 +77,7 @@ def predictive(
     figure, panels = canvas.panels(shown, f"Data and replicates: {what} if they fit{more}", ink)
     for j, axes in enumerate(panels):
         draw(axes, seen[:, j], made[:, :, j], ink)
-        canvas.name(axes, with_unit(layout.columns[j], units or {}), "", ink)
+        canvas.name(axes, with_unit(layout.columns[j], units), "", ink)
     canvas.label(figure, x, y, ink)
     return figure
 
@@ -155,6 +161,11 @@ def familiarity(
     axes.set_ylabel("simulations")
     canvas.legend(axes, ink)
     return figure
+
+
+def _time(units: Mapping[str, str]) -> str:
+    """What a series goes along."""
+    return with_unit("time", units) if "time" in units else "time point"
 
 
 def _course(axes: Axes, seen: Array, made: Array, ink: Ink) -> None:

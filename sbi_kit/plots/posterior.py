@@ -55,6 +55,7 @@ def pairs(
     figure.set_layout_engine("constrained", h_pad=0.11)  # inches; names stand in between
     grid = figure.subplots(d, d, squeeze=False)
     limits = [_limits(posterior[:, i], behind[:, i], true[i]) for i in range(d)]
+    cells = [_cells(posterior[:, i], behind[:, i], limits[i]) for i in range(d)]
     for (i, j), axes in np.ndenumerate(grid):
         if j > i:
             axes.remove()
@@ -62,10 +63,12 @@ def pairs(
         canvas.style(axes, ink)
         axes.grid(False)
         if i == j:
-            _marginal(axes, posterior[:, i], behind[:, i], limits[i], ink)
+            _marginal(axes, posterior[:, i], behind[:, i], cells[i], ink)
         else:
-            _joint(axes, posterior[:, [j, i]], behind[:, [j, i]], (limits[j], limits[i]), ink)
+            _joint(axes, posterior[:, [j, i]], behind[:, [j, i]], (cells[j], cells[i]), ink)
+            axes.set_ylim(*limits[i])
             axes.axhline(true[i], color=ink.mark, linewidth=1, linestyle="--")
+        axes.set_xlim(*limits[j])
         axes.axvline(true[j], color=ink.mark, linewidth=1, linestyle="--")
     _name_pairs(grid, [with_unit(name, units or {}) for name in names], names, ink)
     return figure
@@ -114,37 +117,39 @@ def _limits(posterior: Array, prior: Array, true: float) -> Limits:
     return canvas.span([np.array([low, high, true])], margin=0.02)
 
 
-def _marginal(axes: Axes, posterior: Array, prior: Array, limits: Limits, ink: Ink) -> None:
-    edges = np.linspace(*limits, _CELLS + 1)
+def _cells(posterior: Array, prior: Array, limits: Limits) -> Array:
+    """Edges of a density's cells, not beyond all draws, as these are in the prior's support."""
+    both = np.concatenate([posterior, prior])
+    low, high = np.clip(limits, both.min(), both.max())
+    return np.linspace(low, high, _CELLS + 1) if low < high else np.linspace(*limits, _CELLS + 1)
+
+
+def _marginal(axes: Axes, posterior: Array, prior: Array, edges: Array, ink: Ink) -> None:
     for values, colour, filled in ((prior, ink.band, True), (posterior, ink.line, False)):
         # Densities of all values, also of those beyond the limits.
         counts = np.histogram(values, edges)[0] / (len(values) * np.diff(edges))
         axes.stairs(counts, edges, color=colour, fill=filled, linewidth=1.5)
-    axes.set_xlim(*limits)
     axes.set_ylim(bottom=0)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
 
 
 def _joint(
-    axes: Axes, posterior: Array, prior: Array, limits: tuple[Limits, Limits], ink: Ink
+    axes: Axes, posterior: Array, prior: Array, cells: tuple[Array, Array], ink: Ink
 ) -> None:
     few = prior[:_POINTS].T
     axes.scatter(few[0], few[1], s=3, color=ink.band, linewidths=0, rasterized=True)
-    cells: Sequence[Array] = [np.linspace(*limit, _CELLS + 1) for limit in limits]
     counts = np.histogram2d(posterior[:, 0], posterior[:, 1], bins=cells)[0]
     axes.imshow(
         counts.T,
         origin="lower",
-        extent=(*limits[0], *limits[1]),
+        extent=(*cells[0][[0, -1]], *cells[1][[0, -1]]),
         aspect="auto",
         interpolation="bilinear",
         norm=PowerNorm(0.5),
         zorder=1.5,  # over the points, under the lines
         cmap=LinearSegmentedColormap.from_list("posterior", [f"{ink.line}00", ink.line]),
     )
-    axes.set_xlim(*limits[0])
-    axes.set_ylim(*limits[1])
 
 
 def _name_pairs(grid: NDArray[Any], whole: Sequence[str], names: Sequence[str], ink: Ink) -> None:
