@@ -119,10 +119,15 @@ def label(figure: Figure, x: str, y: str, ink: Ink) -> None:
 
 def name(axes: Axes, text: str, words: str, ink: Ink, *, fails: bool = False) -> None:
     """Head a panel with the name of what it shows and, below, what was found."""
-    spec = axes.get_subplotspec()
-    across = 1 if spec is None else spec.get_gridspec().ncols
+    _, across = grid(axes)
     title = short(text, letters(WIDTH / across - 0.75, TEXT)) + (f"\n{words}" if words else "")
     axes.set_title(title, loc="left", fontsize=TEXT, color=ink.mark if fails else ink.text)
+
+
+def grid(axes: Axes) -> tuple[int, int]:
+    """Rows and columns of the panels that this one is among."""
+    spec = axes.get_subplotspec()
+    return (1, 1) if spec is None else spec.get_gridspec().get_geometry()
 
 
 def legend(axes: Axes, ink: Ink) -> None:

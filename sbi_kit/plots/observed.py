@@ -81,7 +81,7 @@ def local_check(found: LocalCheck, *, dark: bool = False) -> Figure:
     b, d = found.shift.shape
     title = "Near the data: lines lie on bars if the posterior is right" + _first(b)
     figure, panels = canvas.panels(min(b, _MOST), title, ink, share=True)
-    rows, columns = panels[0].get_subplotspec().get_gridspec().get_geometry()
+    rows, columns = canvas.grid(panels[0])
     figure.set_figheight(0.9 + rows * (0.7 + 0.24 * d))
     room = canvas.letters(0.28 * canvas.WIDTH / columns, canvas.SMALL)
     for i, axes in enumerate(panels):
