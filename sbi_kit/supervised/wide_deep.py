@@ -281,7 +281,7 @@ class WideDeep(_TwoClassNetwork):
         penalty: float = 2e-4,
         prune: bool = True,
         patience: int = 20,
-        validation_share: float = 0.2,
+        validation_share: float = 0.1,
         fewest: int = 10,
         seed: int = 0,
     ) -> None:
@@ -319,7 +319,7 @@ class FullyConnected(_TwoClassNetwork):
         penalty: float = 2e-4,
         prune: bool = True,
         patience: int = 20,
-        validation_share: float = 0.2,
+        validation_share: float = 0.1,
         fewest: int = 10,
         seed: int = 0,
     ) -> None:

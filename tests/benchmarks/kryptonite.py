@@ -1,6 +1,6 @@
 """How well parities are learned: python -m tests.benchmarks.kryptonite [--sizes 9 12 15] [...]
 
-At each n, 2,000 n rows; 30 % of them are scored, the rest learned from, a fifth of it to tell when
+At each n, 2,000 n rows; 30 % of them are scored, the rest learned from, a tenth of it to tell when
 to stop (or, with --published, 3/7 of it, for 40, 30 and 30 % in all). Accuracy is the mean over the
 seeds of data, split and weights alike, with its range; the best possible is that of these very
 rows, and the gap how far wide & deep stays below it. Boosted trees and logistic regression are
