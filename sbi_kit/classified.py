@@ -1,6 +1,6 @@
 """What `sbi-kit fit` does with two classes: train, score, and measure why.
 
-Of the rows, 56 % train, 14 % tell when to stop and at which rate to learn, and 30 % are scored and
+Of the rows, 63 % train, 7 % tell when to stop and at which rate to learn, and 30 % are scored and
 seen by nothing else. Beside the networks stand the majority, models that are linear, boosted, or
 linear in features of a kernel, which learn from both of the first parts, the solver that looks for
 a parity alone, and the best possible where the generator tells it. Why is measured, too: by how far
