@@ -266,7 +266,8 @@ class WideDeep(_TwoClassNetwork):
         classes_: The two classes; the second is class 1.
         network_: The trained `WideDeepNetwork`.
         columns_: How frames become matrices, of the columns that the network uses.
-        evaluations_: Of each evaluation the step, the training loss and the validation loss.
+        evaluations_: Of each evaluation the step, the training loss, its penalty included, and the
+            validation loss; of the network that was kept.
     """
 
     def __init__(
