@@ -90,8 +90,12 @@ class Recipe:
 
     def spent(self, state: "State") -> bool:
         """Whether the budget leaves no more than a cooling."""
-        left = self.seconds is not None and state.seconds * (1 + _COOLING) >= self.seconds
-        return left or state.step + self.cooling(state.step, stalled=False) >= self.steps
+        cooling = self.cooling(state.step, stalled=False)
+        return self.late(state.seconds) or state.step + cooling >= self.steps
+
+    def late(self, seconds: float) -> bool:
+        """Whether, after that time, what is left of it is no more than a cooling's."""
+        return self.seconds is not None and seconds * (1 + _COOLING) >= self.seconds
 
 
 @dataclass(frozen=True)
@@ -236,7 +240,7 @@ def train(
     module.train()
     while run.state.step < run.state.end:
         _step(run)
-        due = run.state.step % recipe.evaluate_every == 0 or run.state.step == run.state.end
+        due = _due(run)
         if due:
             run.state = replace(run.state, seconds=time.monotonic() - run.started)
             _evaluate(run)
@@ -253,6 +257,14 @@ def train(
     module.load_state_dict(run.best)
     module.eval()
     return run.state
+
+
+def _due(run: _Run) -> bool:
+    """Whether to evaluate: at regular steps, at the end, and when it is time to cool."""
+    state, recipe = run.state, run.recipe
+    if state.step % recipe.evaluate_every == 0 or state.step == state.end:
+        return True
+    return state.cooling_from is None and recipe.late(time.monotonic() - run.started)
 
 
 @torch.enable_grad()  # whatever the caller's mode
