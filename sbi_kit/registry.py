@@ -13,7 +13,6 @@ from typing import Any
 
 from sbi_kit import contracts
 from sbi_kit.checks import BadType, BadValue, expect_name, nearest
-from sbi_kit.data import Series
 
 GROUP = "sbi_kit.simulators"
 
@@ -177,6 +176,8 @@ def _expect_parts(model: Any, what: str, *parts: str) -> None:
 
 def _expect_units(model: Any, what: str) -> None:
     """Refuse units that are not texts, or of other things than the model's."""
+    from sbi_kit.data import Series
+
     units = getattr(model, "units", {})
     if not isinstance(units, Mapping) or not all(isinstance(unit, str) for unit in units.values()):
         do = 'write it like {"rate": "1/day"}'
