@@ -20,9 +20,9 @@ from sbi_kit import console
 from sbi_kit.contracts import Array, DataGenerator
 from sbi_kit.labelled_rows import FEWEST, SplitRows, Task
 from sbi_kit.supervised.classes import read_classes
-from sbi_kit.supervised.columns import Columns
+from sbi_kit.supervised.columns import Columns, learn_columns, matrix, with_text_names
 from sbi_kit.supervised.parity import ParitySolver
-from sbi_kit.supervised.peers import columns_of, matrix, peers
+from sbi_kit.supervised.peers import peers
 from sbi_kit.supervised.scores import Calibration, area_under_curve, calibration
 from sbi_kit.supervised.wide_deep import FullyConnected, WideDeep
 
@@ -90,7 +90,7 @@ def study(rows: SplitRows, *, seed: int) -> Findings:
         seconds[str(rate)] = perf_counter() - began
     rate, _, _, models["wide & deep"] = min(tried, key=lambda entry: entry[1])
     seconds["wide & deep"] = seconds[str(rate)]
-    columns = columns_of(rows.x, fewest=models["wide & deep"].fewest)
+    columns = learn_columns(with_text_names(rows.x), fewest=models["wide & deep"].fewest)
     others = {
         "fully connected": FullyConnected(learning_rate=rate, seed=seed),
         "one hidden layer": FullyConnected(deep=(256,), learning_rate=rate, seed=seed),

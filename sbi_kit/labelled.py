@@ -18,6 +18,7 @@ from sbi_kit.checks import BadType, BadValue
 from sbi_kit.contracts import Array, DataGenerator
 from sbi_kit.labelled_rows import SplitRows, Task
 from sbi_kit.seeds import numpy_stream
+from sbi_kit.supervised.columns import matrix
 from sbi_kit.supervised.conditioning import Conditioning, conditioning
 from sbi_kit.supervised.lesson import read_labels, read_target
 from sbi_kit.supervised.multitask import MultiTask
@@ -119,9 +120,8 @@ def study(rows: SplitRows, *, share: float, folds: int, seed: int) -> Findings:
         table = table.drop(columns="best possible")
     classes = read_labels(None, rows.y_test, model.threshold_)
     by_target = area_under_curve(classes, model.predict(rows.x_test))
-    x = model.columns_(rows.x.set_axis([str(name) for name in rows.x.columns], axis=1))
     hessian = conditioning(
-        x,
+        matrix(model.columns_, rows.x),
         model.predict_proba(rows.x)[:, 1],
         alpha=model.alpha,
         beta=model.beta,

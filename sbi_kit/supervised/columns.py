@@ -71,6 +71,16 @@ class Columns:
         return np.asarray((wide[:, self.kept] - self.mean) / self.scale)
 
 
+def matrix(columns: Columns, x: pd.DataFrame) -> Array:
+    """What columns make of a frame with names of any kind, shape (rows, p)."""
+    return columns(with_text_names(x))
+
+
+def with_text_names(x: pd.DataFrame) -> pd.DataFrame:
+    """The same frame, its columns named by text."""
+    return x.set_axis([str(name) for name in x.columns], axis=1)
+
+
 def learn_columns(frame: pd.DataFrame, *, fewest: int) -> Columns:
     """Learn from the training rows.
 

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 
 from sbi_kit.checks import BadType, BadValue, as_floats, expect_number
 from sbi_kit.contracts import Array, IntArray
-from sbi_kit.supervised.columns import Columns, learn_columns
+from sbi_kit.supervised.columns import Columns, learn_columns, with_text_names
 
 FEWEST_OF_NETWORKS = 10  # rows that leave something to train on and to validate on
 _FEWEST = 2  # rows to learn from
@@ -137,7 +137,7 @@ def read_features(estimator: BaseEstimator, x: Any, *, reset: bool = False) -> p
         if x.empty:
             got = f"0 feature(s) (shape={x.shape}) while a minimum of 1 is required"
             raise BadValue("rows and features", got, "pass some")
-        return x.set_axis([str(name) for name in x.columns], axis=1)
+        return with_text_names(x)
     array = validate_data(
         estimator, X=x, reset=reset, dtype=None, ensure_all_finite="allow-nan", ensure_min_samples=1
     )

@@ -8,16 +8,13 @@ and the third is linear in how near a row is to some rows of the training, by a 
 from functools import partial
 from typing import Any
 
-import numpy as np
-import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from sbi_kit.contracts import Array
-from sbi_kit.supervised.columns import Columns, learn_columns
+from sbi_kit.supervised.columns import Columns, matrix
 
 LANDMARKS = 500  # rows that others are compared with by the kernel
 
@@ -26,7 +23,7 @@ def peers(columns: Columns, *, seed: int) -> dict[str, Any]:
     """Classifiers by name, none fitted, that see frames as these columns make them.
 
     Args:
-        columns: How frames become matrices, such as `columns_of` finds.
+        columns: How frames become matrices, such as `learn_columns` finds.
         seed: Seed of what is random in them.
     """
     read = FunctionTransformer(partial(matrix, columns))
@@ -36,17 +33,3 @@ def peers(columns: Columns, *, seed: int) -> dict[str, Any]:
         "kernel": make_pipeline(read, kernel, LogisticRegression(max_iter=1_000)),
         "logistic regression": make_pipeline(read, LogisticRegression(max_iter=1_000)),
     }
-
-
-def columns_of(x: pd.DataFrame, *, fewest: int) -> Columns:
-    """How frames like this one, of names of any kind, become matrices; see `learn_columns`."""
-    return learn_columns(_named(x), fewest=fewest)
-
-
-def matrix(columns: Columns, x: pd.DataFrame) -> Array:
-    """What columns make of a frame with names of any kind, shape (rows, p)."""
-    return np.asarray(columns(_named(x)))
-
-
-def _named(x: pd.DataFrame) -> pd.DataFrame:
-    return x.set_axis([str(name) for name in x.columns], axis=1)
