@@ -8,12 +8,10 @@ exact side (log density of the truth below the exact posterior's), and the ratio
 """
 
 import sys
-import time
 
 import numpy as np
-import torch
 
-import sbi_kit as sk
+from tests.benchmarks.default_fit import default_fit
 
 PUBLISHED = {50: 0.30, 100: None, 300: 0.11, 500: 0.19}
 DRAWS = 4_000
@@ -31,15 +29,8 @@ def gaussian_kl(mean: np.ndarray, cov: np.ndarray, exact_mean: np.ndarray, exact
 
 def main() -> None:
     """Print the table."""
-    torch.set_num_threads(1)
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    model = sk.load_simulator("regression")
-    start = time.process_time()
-    bank = sk.simulate(model, rows, seed=1)
-    simulated = time.process_time() - start
-    posterior = sk.fit(bank, seed=2)
-    total = time.process_time() - start
-    print(f"{rows} simulations in {simulated:.0f} CPU s, all in {total:.0f} CPU s")
+    model, posterior = default_fit("regression", rows)
     print("   n   KL to exact   published 2019   log density below exact   sd / exact sd")
     rng = np.random.default_rng(77)
     for n, published in PUBLISHED.items():

@@ -8,12 +8,10 @@ learned and exact. CPU seconds include the simulations.
 """
 
 import sys
-import time
 
 import numpy as np
-import torch
 
-import sbi_kit as sk
+from tests.benchmarks.default_fit import default_fit
 
 LENGTHS = (200, 350, 500)
 DATASETS = 1_000
@@ -27,15 +25,8 @@ def r2(truth: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     """Print the table."""
-    torch.set_num_threads(1)
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
-    model = sk.load_simulator("sir")
-    start = time.process_time()
-    bank = sk.simulate(model, rows, seed=1)
-    simulated = time.process_time() - start
-    posterior = sk.fit(bank, seed=2)
-    total = time.process_time() - start
-    print(f"{rows} simulations in {simulated:.0f} CPU s, all in {total:.0f} CPU s")
+    model, posterior = default_fit("sir", rows)
     print("   T   log density below exact   sd / exact sd    R² beta, gamma       of exact means")
     rng = np.random.default_rng(77)
     for n in LENGTHS:
