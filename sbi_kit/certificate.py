@@ -6,7 +6,6 @@ too, and carries a digest of itself: the certificate of other weights, or an edi
 believed. These are checksums against accidents, no signatures.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -16,11 +15,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sbi_kit.checks import BadValue, show_names
-from sbi_kit.files import digest_of, write_whole
+from sbi_kit.files import write_whole
 from sbi_kit.posterior_file import CERTIFICATE, read_posterior
 from sbi_kit.prior import prior_from_dict
+from sbi_kit.sealed import Form, changed, digest_of, parse, seal
 
-FORMAT, VERSION = "sbi_kit.certificate", 1
+FORM = Form("a certificate", CERTIFICATE, "sbi_kit.certificate", 1)
 UNCHECKED = "Never checked: run sbi-kit check DIR, or sk.calibrate and sk.certify."
 
 
@@ -142,10 +142,8 @@ def certify(folder: str | PathLike[str], verdict: Judgement) -> Certificate:
 
 def write_certificate(folder: Path, certificate: Certificate) -> None:
     """Write a certificate; the file appears whole or not at all."""
-    document = {"format": FORMAT, "version": VERSION, **asdict(certificate)}
-    document["digest"] = digest_of(document)
-    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-    write_whole(folder / CERTIFICATE, text.encode())
+    text, _ = seal(FORM, asdict(certificate))
+    write_whole(folder / CERTIFICATE, text)
 
 
 def read_certificate(folder: Path, posterior: str) -> Certificate | None:
@@ -157,19 +155,16 @@ def read_certificate(folder: Path, posterior: str) -> Certificate | None:
     path = folder / CERTIFICATE
     advice = f"run sbi-kit check {folder} to judge the posterior again"
     try:
-        document = json.loads(path.read_bytes())
+        document = parse(path, path.read_bytes(), do=advice)
     except FileNotFoundError:
         return None
-    except (RecursionError, ValueError) as error:
-        raise BadValue(f"{path} as sbi_kit wrote it", f"no JSON ({error})", advice) from None
     known = {field.name for field in fields(Certificate)}
     if not isinstance(document, dict) or document.get("digest") != digest_of(document):
-        got = "contents that do not fit their digest"
-        raise BadValue(f"{path} as sbi_kit wrote it", got, advice)
+        raise changed(path, "contents that do not fit their digest", do=advice)
     kind = document.get("format"), document.get("version")
     content: dict[str, Any] = {k: v for k, v in document.items() if k in known}
-    if kind != (FORMAT, VERSION) or set(content) != known:
-        wanted = f"{path} in version {VERSION} of the format"
+    if kind != (FORM.format, FORM.version) or set(content) != known:
+        wanted = f"{path} in version {FORM.version} of the format"
         raise BadValue(wanted, f"{kind[0]} {kind[1]}", advice)
     if content["posterior"] != posterior:
         raise BadValue(f"{path} of the weights beside it", "one of other weights", advice)

@@ -4,13 +4,9 @@ A file is written under a temporary name, flushed to the disk, and renamed into 
 a power cut at any time leaves the old file or the new one, never half of one.
 """
 
-import hashlib
-import json
 import os
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -42,9 +38,3 @@ def publish(folder: Path, temporary: str, name: str) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def digest_of(document: Mapping[str, Any]) -> str:
-    """Checksum of a document of JSON values without its own digest, however it is spaced."""
-    rest = {key: value for key, value in document.items() if key != "digest"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

@@ -10,7 +10,8 @@ from typing import TypeAlias
 from sbi_kit import neural, rejection
 from sbi_kit.certificate import read_certificate
 from sbi_kit.checks import BadInput, BadValue
-from sbi_kit.posterior_file import RESTORE, read_posterior
+from sbi_kit.posterior_file import read_posterior
+from sbi_kit.sealed import DAMAGED
 
 SavedPosterior: TypeAlias = neural.NeuralPosterior | rejection.RejectionABC
 
@@ -37,11 +38,8 @@ def load(path: str | PathLike[str]) -> SavedPosterior:
         posterior = _METHODS[document["method"]](document, tensors)
     except _MISFITS as error:
         text = str(error) if isinstance(error, BadInput) else type(error).__name__
-        raise BadValue(
-            f"a posterior in {folder} whose parts fit each other",
-            " ".join(text.split()),
-            f"it was edited or damaged, so {RESTORE}",
-        ) from error
+        wanted = f"a posterior in {folder} whose parts fit each other"
+        raise BadValue(wanted, " ".join(text.split()), DAMAGED) from error
     try:
         return replace(posterior, certificate=read_certificate(folder, document["digest"]))
     except BadValue as error:

@@ -28,9 +28,9 @@ from sbi_kit.encoder import Encoder
 from sbi_kit.familiarity import Familiarity
 from sbi_kit.network import Architecture, Network, build_network, shapes_of
 from sbi_kit.observing import density_of, infer_observed, screen
-from sbi_kit.posterior_file import RESTORE
 from sbi_kit.prior import prior_from_dict
 from sbi_kit.saving import save_posterior
+from sbi_kit.sealed import RESTORE
 from sbi_kit.summary.encoded import EncodedStandardizer, standardizer_from
 
 METHOD = "npe"  # neural posterior estimation

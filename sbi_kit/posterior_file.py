@@ -1,12 +1,10 @@
 """A trained posterior as a directory: `posterior.json` and `weights.safetensors`.
 
 The first says all about it (format version, prior, layout, architecture, training, versions of
-libraries) and carries a digest of itself and of the weights. Reading checks version and digest
-before anything is built, and there is nothing in either file that could be run.
+libraries) and is sealed with the weights, which is checked before anything is built; there is
+nothing in either file that could be run.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +13,11 @@ import safetensors.torch
 from torch import Tensor
 
 from sbi_kit.checks import BadValue
-from sbi_kit.files import digest_of, publish, write
+from sbi_kit.files import publish, write
+from sbi_kit.sealed import WEIGHTS, Form, changed, read_sealed, seal
 
-FORMAT, VERSION = "sbi_kit.posterior", 4
-DOCUMENT, WEIGHTS, CHECKPOINT = "posterior.json", "weights.safetensors", "checkpoint.safetensors"
-CERTIFICATE = "certificate.json"
-RESTORE = "restore it from a copy or fit again"
+DOCUMENT, CHECKPOINT, CERTIFICATE = "posterior.json", "checkpoint.safetensors", "certificate.json"
+FORM = Form("a posterior", DOCUMENT, "sbi_kit.posterior", 4)
 
 
 def expect_free(folder: Path, *, overwrite: bool) -> None:
@@ -69,21 +66,14 @@ def write_posterior(
     """
     expect_free(folder, overwrite=overwrite)
     weights = safetensors.torch.save({name: t.detach().contiguous() for name, t in tensors.items()})
-    full = {
-        "format": FORMAT,
-        "version": VERSION,
-        **document,
-        "weights": hashlib.sha256(weights).hexdigest(),
-    }
-    full["digest"] = digest_of(full)
-    text = json.dumps(full, indent=1, allow_nan=False) + "\n"
+    text, digest = seal(FORM, document, weights)
     folder.mkdir(parents=True, exist_ok=True)
     # Both are on the disk before either gets its name: replacing a posterior is two renames.
-    staged = write(folder, WEIGHTS, weights), write(folder, DOCUMENT, text.encode())
+    staged = write(folder, WEIGHTS, weights), write(folder, DOCUMENT, text)
     (folder / CERTIFICATE).unlink(missing_ok=True)
     for temporary, name in zip(staged, (WEIGHTS, DOCUMENT), strict=True):
         publish(folder, temporary, name)
-    return str(full["digest"])
+    return digest
 
 
 def read_posterior(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -93,38 +83,11 @@ def read_posterior(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         BadValue: There is none, it is of another version, or a file was truncated or edited.
     """
     try:
-        text, weights = (folder / DOCUMENT).read_bytes(), (folder / WEIGHTS).read_bytes()
+        document, weights = read_sealed(folder, FORM)
     except (FileNotFoundError, NotADirectoryError) as error:
-        name = Path(str(error.filename)).name
-        raise BadValue(
-            f"a posterior in {folder}", f"no {name}", "pass the directory that fit or save wrote"
-        ) from None
-    document = _parse(text, folder / DOCUMENT)
-    if document.get("digest") != digest_of(document):
-        raise _changed(folder / DOCUMENT, "contents that do not fit its digest")
-    if document.get("weights") != hashlib.sha256(weights).hexdigest():
-        raise _changed(folder / WEIGHTS, "contents that do not fit their digest")
+        name, do = Path(str(error.filename)).name, "pass the directory that fit or save wrote"
+        raise BadValue(f"a posterior in {folder}", f"no {name}", do) from None
     try:
         return document, safetensors.torch.load(weights)
     except (safetensors.SafetensorError, ValueError) as error:
-        raise _changed(folder / WEIGHTS, str(error)) from None
-
-
-def _parse(text: bytes, path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(text)
-    except (RecursionError, ValueError) as error:
-        raise _changed(path, f"no whole JSON ({error})") from None
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise BadValue(f"{path} to describe a posterior of sbi_kit", "something else", RESTORE)
-    if document.get("version") != VERSION:
-        raise BadValue(
-            f"{path} in version {VERSION} of the format",
-            f"version {document.get('version')!r}",
-            "open it with the release of sbi_kit that wrote it, or fit again",
-        )
-    return document
-
-
-def _changed(path: Path, got: str) -> BadValue:
-    return BadValue(f"{path} as sbi_kit wrote it", got, f"it was edited or damaged, so {RESTORE}")
+        raise changed(folder / WEIGHTS, str(error)) from None

@@ -36,11 +36,11 @@ from sbi_kit.data import AnyLayout, Datasets, layout_from_dict, read
 from sbi_kit.familiarity import Familiarity, fit_familiarity
 from sbi_kit.kernel_density import KernelDensity, fit_kernel_density
 from sbi_kit.observing import density_of, infer_observed, screen
-from sbi_kit.posterior_file import RESTORE
 from sbi_kit.prior import Prior, prior_from_dict
 from sbi_kit.reduction import Reduction, SummaryFunction, fit_reduction
 from sbi_kit.registry import PluginError
 from sbi_kit.saving import save_posterior
+from sbi_kit.sealed import RESTORE
 from sbi_kit.seeds import numpy_stream
 from sbi_kit.simulator import find_model, rebuild
 

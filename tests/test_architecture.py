@@ -11,7 +11,7 @@ PACKAGE = ROOT / "sbi_kit"
 
 GROUND, DATA, PARTS, METHODS, JUDGES, SURFACE = range(6)
 FLOORS = {
-    GROUND: "contracts checks digits seeds files differences",
+    GROUND: "contracts checks digits seeds files sealed differences",
     DATA: (
         "families prior context data shards manifest chunks workers store probe bank simulation "
         "simulator registry arviz_bridge kernels kernel_density discrepancies reduction "

@@ -13,8 +13,8 @@ import sbi_kit as sk
 from sbi_kit import certificate
 from sbi_kit.certificate import UNCHECKED, Certificate, certify, write_certificate
 from sbi_kit.checks import BadValue
-from sbi_kit.files import digest_of
 from sbi_kit.posterior_file import CERTIFICATE, DOCUMENT, WEIGHTS
+from sbi_kit.sealed import digest_of
 
 X = np.array([[0.3, -1.0]])
 

@@ -13,7 +13,7 @@ import torch
 from sklearn.linear_model import Ridge
 
 from sbi_kit.checks import BadType, BadValue
-from sbi_kit.files import digest_of
+from sbi_kit.sealed import digest_of
 from sbi_kit.supervised import (
     FullyConnected,
     MultiTask,

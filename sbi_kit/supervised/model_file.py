@@ -1,11 +1,10 @@
 """A fitted estimator as a directory: `model.json` and `weights.safetensors`.
 
 The first holds the method's name, settings, names, levels and units, the second all arrays, and
-neither anything that could be run. The document carries a digest of itself and of the weights, so
-that half a model is never taken for one, nor an edited one for what was fitted.
+neither anything that could be run. The document is sealed with the weights, so that half a model is
+never taken for one, nor an edited one for what was fitted.
 """
 
-import hashlib
 import json
 from importlib import import_module
 from os import PathLike
@@ -16,12 +15,12 @@ import numpy as np
 import safetensors.numpy
 
 from sbi_kit.checks import BadInput, BadType, BadValue, show_names
-from sbi_kit.files import digest_of, publish, write
+from sbi_kit.files import publish, write
+from sbi_kit.sealed import WEIGHTS, Form, changed, read_sealed, seal
 from sbi_kit.supervised.learned import METHODS, Parts, put_together, take_apart
 
-FORMAT, VERSION = "sbi_kit.estimator", 1
-DOCUMENT, WEIGHTS = "model.json", "weights.safetensors"
-_RESTORE = "restore it from a copy or fit again"
+DOCUMENT = "model.json"
+FORM = Form("an estimator", DOCUMENT, "sbi_kit.estimator", 1)
 _MISFITS = ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
 
 
@@ -52,10 +51,9 @@ def save_model(model: Any, path: str | PathLike[str], *, overwrite: bool = False
         raise BadValue("a directory without a model", got, "choose another, or pass overwrite=True")
     arrays = {key: np.ascontiguousarray(array) for key, array in parts.arrays.items()}
     weights = safetensors.numpy.save(arrays)
-    document = _document(model, parts, weights)
-    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+    text, _ = seal(FORM, _content(model, parts), weights)
     folder.mkdir(parents=True, exist_ok=True)
-    staged = write(folder, WEIGHTS, weights), write(folder, DOCUMENT, text.encode())
+    staged = write(folder, WEIGHTS, weights), write(folder, DOCUMENT, text)
     for temporary, file in zip(staged, (WEIGHTS, DOCUMENT), strict=True):
         publish(folder, temporary, file)
 
@@ -72,41 +70,33 @@ def load_model(path: str | PathLike[str]) -> Any:
     """
     folder = Path(path)
     try:
-        text, weights = (folder / DOCUMENT).read_bytes(), (folder / WEIGHTS).read_bytes()
+        document, weights = read_sealed(folder, FORM)
     except (FileNotFoundError, NotADirectoryError):
         do = "pass the directory that save_model wrote"
         raise BadValue(f"a model in {folder}", "none", do) from None
-    document = _parse(text, folder / DOCUMENT)
-    if document.get("digest") != digest_of(document):
-        raise _changed(folder / DOCUMENT, "contents that do not fit its digest")
-    if document.get("weights") != hashlib.sha256(weights).hexdigest():
-        raise _changed(folder / WEIGHTS, "contents that do not fit their digest")
     try:
         arrays = safetensors.numpy.load(weights)
         return _restore(document, {name: np.array(array) for name, array in arrays.items()})
     except (*_MISFITS, safetensors.SafetensorError) as error:
         got = str(error) if isinstance(error, BadInput) else f"{type(error).__name__}: {error}"
-        raise _changed(folder, " ".join(got.split())) from None
+        raise changed(folder, " ".join(got.split())) from None
 
 
-def _document(model: Any, parts: Parts, weights: bytes) -> dict[str, Any]:
-    """What stands in the document, as JSON values."""
+def _content(model: Any, parts: Parts) -> dict[str, Any]:
+    """What the document says of the estimator, as JSON values."""
     names = getattr(model, "feature_names_in_", None)
     full = {
-        "format": FORMAT,
-        "version": VERSION,
         "method": type(model).__name__,
         "settings": model.get_params(),
         "features": None if names is None else [str(name) for name in names],
         "width": model.n_features_in_,
         "learned": parts.facts,
-        "weights": hashlib.sha256(weights).hexdigest(),
     }
     try:
         plain: dict[str, Any] = json.loads(json.dumps(full, default=_plain))
     except TypeError as error:
         raise BadType("settings that a file can hold", str(error), "use numbers and text") from None
-    return {**plain, "digest": digest_of(plain)}
+    return plain
 
 
 def _plain(value: object) -> object:
@@ -114,22 +104,6 @@ def _plain(value: object) -> object:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(repr(value))
-
-
-def _parse(text: bytes, path: Path) -> dict[str, Any]:
-    """The document, if it is one of this version."""
-    try:
-        document = json.loads(text)
-    except (RecursionError, ValueError) as error:
-        raise _changed(path, f"no whole JSON ({error})") from None
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        wanted = f"{path} to describe an estimator of sbi_kit"
-        raise BadValue(wanted, "something else", _RESTORE)
-    if document.get("version") != VERSION:
-        wanted, got = f"{path} in version {VERSION} of the format", repr(document.get("version"))
-        do = "open it with the release of sbi_kit that wrote it, or fit again"
-        raise BadValue(wanted, f"version {got}", do)
-    return document
 
 
 def _restore(document: dict[str, Any], arrays: dict[str, Any]) -> Any:
@@ -151,7 +125,3 @@ def _restore(document: dict[str, Any], arrays: dict[str, Any]) -> Any:
 def _kind(name: str) -> Any:
     """The class of a name in `METHODS`; imported when it is asked for, because some need torch."""
     return getattr(import_module("sbi_kit.supervised"), name)
-
-
-def _changed(path: Path, got: str) -> BadValue:
-    return BadValue(f"{path} as sbi_kit wrote it", got, f"it was edited or damaged, so {_RESTORE}")
