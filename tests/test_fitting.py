@@ -771,8 +771,8 @@ def mean_bank(rows):
 
 
 def test_the_width_follows_the_number_of_observations():
-    # Networks half as wide as by default, which take a quarter of the time.
-    posterior = sk.fit(mean_bank(8_000), seed=2, width=64, hidden=32)
+    # Networks half as wide as by default, trained for a quarter of the steps; by default is slow.
+    posterior = sk.fit(mean_bank(8_000), seed=2, width=64, hidden=32, steps=1_500)
     found = ratios_by_size(posterior)
     assert max(abs(ratio - 1) for ratio, _ in found.values()) < 0.05, found
     assert max(off for _, off in found.values()) < 0.15, found
@@ -787,7 +787,7 @@ def crossed(theta, rng, n):
 def test_a_matrix_gives_the_exact_posterior_of_its_mean(tmp_path):
     data = sk.Matrix(columns=tuple("abcdef"), n=(3, 12))
     bank = bank_of(6_000, simulate=crossed, prior=sk.Prior(mu=sk.Normal(0, 1)), data=data)
-    posterior = sk.fit(bank, seed=2, width=64, hidden=32)
+    posterior = sk.fit(bank, seed=2, width=64, hidden=32, steps=2_500)
     assert posterior.architecture.summary == "two_way"
     rng = np.random.default_rng(0)
     for n in (3, 12):
