@@ -730,7 +730,7 @@ def test_two_modes_of_one_parameter():
 
     prior = sk.Prior(a=sk.Normal(0, 1))
     bank = bank_of(20_000, simulate=squared, prior=prior, data=sk.Vector(columns=("x",)))
-    posterior = sk.fit(bank, seed=2)
+    posterior = sk.fit(bank, seed=2, steps=2_000)
     grid = np.linspace(-4, 4, 2_001)
     x = np.array([[-0.2], [0.0], [0.3], [0.6], [1.0], [1.5], [2.0], [3.0]])
     log_p = -0.5 * grid**2 - 0.5 * ((x - grid**2) / 0.3) ** 2  # (x, grid)
