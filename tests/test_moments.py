@@ -37,14 +37,12 @@ def exact(x, n):
 def test_raw_moments_are_those_of_the_true_observations():
     x, n = datasets()
     layer = Moments(3, relations=False).double()
-    half = layer.size // 2
-    linear = layer(x, n)[:, :half].numpy()
-    small = np.abs(exact(x, n)) < 5  # beyond, views grow like a logarithm
-    np.testing.assert_allclose(linear[small], exact(x, n)[small], rtol=1e-10)
-    assert half == 9
+    found = unsoftened(layer(x, n)).numpy()
+    np.testing.assert_allclose(found, exact(x, n), rtol=1e-10)
+    assert layer.size == 9
 
 
-def test_adapted_views_are_of_order_one():
+def test_adapted_moments_are_of_order_one():
     x, n = datasets()
     layer = Moments(3, relations=False).double()
     before = layer(x, n)
@@ -58,17 +56,30 @@ def test_adapted_views_are_of_order_one():
     assert views.abs().max() < 12
 
 
-def test_the_logarithmic_view_tells_small_moments_apart():
+def test_moments_over_orders_of_magnitude_are_shown_as_logarithms():
     # The mean of a column that is never negative, over six orders of magnitude.
     sizes = torch.logspace(-3, 3, 400, dtype=torch.float64)
     x = sizes[:, None, None].expand(-1, 5, 1)
     n = torch.full((400,), 5)
     layer = Moments(1, relations=False).double()
     layer.adapt(x, n, NOWHERE[: x.shape[-1]])
-    logarithmic = layer(x, n)[:, 2]  # after two linear views: of the mean, and of its square
-    steps = logarithmic.diff()
+    steps = layer(x, n)[:, 0].diff()
     assert (steps > 0).all()
     assert steps[100:].max() / steps[100:].min() < 1.6  # even, but for the smallest
+
+
+def test_each_scale_follows_from_the_range_of_a_moment():
+    size = torch.linspace(-3, 3, 400, dtype=torch.float64).exp()
+    columns = {
+        "counts over orders of magnitude": size,
+        "counts of one size": 3 + torch.rand(400, dtype=torch.float64),
+        "of both signs": torch.randn(400, dtype=torch.float64),
+        "of both signs over orders of magnitude": torch.randn(400, dtype=torch.float64) * size**2,
+    }
+    x = torch.stack(list(columns.values()), dim=-1)[:, None]  # sets of one observation
+    layer = Moments(4, relations=False).double()
+    layer.adapt(x, torch.ones(400, dtype=torch.int64), torch.zeros(4, dtype=torch.float64))
+    assert layer.wide[:4].tolist() == [1, 0, 0, 1]
 
 
 def test_columns_that_are_never_negative_are_measured_from_zero():
@@ -78,10 +89,9 @@ def test_columns_that_are_never_negative_are_measured_from_zero():
     layer = Moments(2, relations=False).double()
     layer.adapt(x, n, torch.tensor([-1.5, -2.5], dtype=torch.float64))
     assert layer.shift.tolist() == [1.5, 0.0]
-    for scale in (layer.center, layer.origin, layer.log_center):
-        scale.zero_()
-    for scale in (layer.scale, layer.unit, layer.log_scale):
-        scale.fill_(1.0)
+    layer.wide.zero_()
+    layer.center.zero_()
+    layer.scale.fill_(1.0)
     mean = counts[..., 0].mean(1) / 2
     torch.testing.assert_close(layer(x, n)[:, 0], mean, rtol=1e-12, atol=0)
 
@@ -99,7 +109,7 @@ def test_relations_are_regressions_of_each_column_on_the_others():
     x, n = datasets(b=4, longest=50)
     x[..., 2] = 2 * x[..., 0] - x[..., 1] + 0.3 * torch.randn(4, 50, dtype=torch.float64) + 1
     layer, plain = Moments(3, relations=True).double(), Moments(3, relations=False).double()
-    relations = unsoftened(layer(x, n)[:, plain.size // 2 : layer.size // 2])
+    relations = unsoftened(layer(x, n)[:, plain.size :])
     assert relations.shape == (4, 3 * 4)
     for table, size, found in zip(x.numpy(), n.tolist(), relations.numpy(), strict=True):
         # The observations, and one more without relations: a unit for each column by itself.
@@ -123,7 +133,7 @@ def test_relations_of_collinear_columns_are_finite(size):
 
 def test_wide_observations_are_projected():
     layer = Moments(100, relations=False)
-    assert layer.size == 2 * (32 * 33 // 2 - 1)
+    assert layer.size == 32 * 33 // 2 - 1
     assert layer(torch.randn(2, 4, 100), torch.tensor([4, 2])).shape == (2, layer.size)
 
 
@@ -146,5 +156,5 @@ def test_summaries_adapt_to_what_they_will_see_and_keep_it(summary):
     summary.adapt(rubbish, n, NOWHERE)  # padding changes nothing
     for name, values in summary.state_dict().items():
         torch.testing.assert_close(values, before[name], rtol=1e-9, atol=1e-12)
-    assert {"moments.center", "moments.log_scale"} <= set(summary.state_dict())
+    assert {"moments.center", "moments.scale"} <= set(summary.state_dict())
     assert all(not buffer.requires_grad for buffer in summary.moments.buffers())

@@ -3,9 +3,10 @@
 mean_i v_i v_iᵀ with v = (1, x): all there is to know of normal data, and in a series, where x_i are
 a time point and the step that follows it, the sums of products that rates are estimated from.
 Columns that are never negative, such as counts, are measured from zero, not from their middle, so
-that a logarithm of their sums means something. Moments differ in size by orders of magnitude,
-between each other and between datasets; so each is shown twice, on a linear and on a logarithmic
-scale, standardised by moments of simulated datasets.
+that a logarithm of their sums means something. Each moment is standardised by those of simulated
+datasets, on a logarithmic scale where they differ by orders of magnitude and on a linear one
+elsewhere. It is shown on one scale alone: of inputs that say nearly the same, a network has to
+learn which of them to follow.
 
 On request, relations stand beside them: the least-squares coefficients of every column given all
 others and the variance that these leave, read off the inverse of the moments' matrix. Posteriors of
@@ -17,16 +18,15 @@ from torch import Tensor, nn
 
 from sbi_kit.summary.ragged import mask_of
 from sbi_kit.summary.soft import softened
-from sbi_kit.summary.standardize import fit_both_views
+from sbi_kit.summary.standardize import fit_views
 
 _WIDEST = 31  # size of x: wider observations are projected, as moments grow with its square
 _RELATED = 10  # size of x up to which relations are shown
 _JITTER = 1e-9
-_SCALES = ("center", "scale", "origin", "unit", "log_center", "log_scale")
 
 
 class Moments(nn.Module):
-    """Observations (b, n, inputs), not bounded, with sizes (b,) to views of moments (b, `size`).
+    """Observations (b, n, inputs), not bounded, with sizes (b,) to moments (b, `size`).
 
     Args:
         inputs: Size of an observation.
@@ -34,13 +34,12 @@ class Moments(nn.Module):
     """
 
     upper: Tensor
-    center: Tensor
-    scale: Tensor
+    shift: Tensor
+    wide: Tensor
     origin: Tensor
     unit: Tensor
-    log_center: Tensor
-    log_scale: Tensor
-    shift: Tensor
+    center: Tensor
+    scale: Tensor
 
     def __init__(self, inputs: int, *, relations: bool) -> None:
         super().__init__()
@@ -49,12 +48,12 @@ class Moments(nn.Module):
         upper = torch.triu_indices(kept + 1, kept + 1, device="cpu")[:, 1:]  # without 1 · 1
         self.register_buffer("upper", upper, persistent=False)
         self.relations = relations and kept <= _RELATED
-        views = upper.shape[1] + (kept * (kept + 1) if self.relations else 0)
-        self.size = 2 * views
+        self.size = upper.shape[1] + (kept * (kept + 1) if self.relations else 0)
         self.register_buffer("shift", torch.zeros(inputs))
-        for name in _SCALES:
-            start = torch.zeros if name in ("center", "origin", "log_center") else torch.ones
-            self.register_buffer(name, start(views))
+        for name in ("wide", "origin", "center"):
+            self.register_buffer(name, torch.zeros(self.size))
+        for name in ("unit", "scale"):
+            self.register_buffer(name, torch.ones(self.size))
 
     @torch.no_grad()
     def adapt(self, x: Tensor, n: Tensor, zero: Tensor) -> None:
@@ -64,16 +63,13 @@ class Moments(nn.Module):
             return
         lowest = there.amin(0)
         self.shift.copy_(torch.where((zero <= lowest + 1e-4) & zero.isfinite(), -zero, 0.0))
-        for name, values in fit_both_views(self._raw(x, n).double().numpy()).items():
+        for name, values in fit_views(self._raw(x, n).double().numpy()).items():
             self.get_buffer(name).copy_(torch.from_numpy(values))
 
     def forward(self, x: Tensor, n: Tensor) -> Tensor:
         raw = self._raw(x, n)
-        linear = (raw - self.center) / self.scale
-        logarithmic = (torch.asinh((raw - self.origin) / self.unit) - self.log_center) / (
-            self.log_scale
-        )
-        return softened(torch.cat([linear, logarithmic], dim=-1))
+        logarithmic = torch.asinh((raw - self.origin) / self.unit)
+        return softened((torch.where(self.wide > 0, logarithmic, raw) - self.center) / self.scale)
 
     def _raw(self, x: Tensor, n: Tensor) -> Tensor:
         there = mask_of(x, n)[..., None].to(x.dtype)  # (b, n, 1)

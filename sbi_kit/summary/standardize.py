@@ -17,6 +17,7 @@ from sbi_kit.contracts import Array, IntArray
 from sbi_kit.summary.soft import LINEAR
 
 _HEAVY = 6.0  # tail ratio above which a column is heavy-tailed: 3.8 normal, 6.6 exponential
+_WIDE = 5.0  # ratio of large to small values above which a column of one sign is shown as logarithm
 _ENOUGH = 500_000  # values whose quantiles are as good as those of all
 
 
@@ -121,9 +122,7 @@ def fit_standardizer(values: Array, missable: Sequence[int] | IntArray = ()) -> 
     low, center, high = quantile(sample, [0.25, 0.5, 0.75], axis=0)
     sd = std(sample, axis=0)
     scale = _spread(low, high, sd)
-    edges = quantile(sample, [0.005, 0.995], axis=0)
-    tail = np.maximum(center - edges[0], edges[1] - center)
-    heavy = np.flatnonzero(tail > _HEAVY * (high - low) / 2 + 1e-12 * np.abs(center))
+    heavy = np.flatnonzero(_heavy(sample, low, center, high, quantile))
     origin, unit, log_center, log_scale = _log_view(sample[:, heavy], center[heavy], mean, std)
     return Standardizer(
         center=center,
@@ -137,22 +136,41 @@ def fit_standardizer(values: Array, missable: Sequence[int] | IntArray = ()) -> 
     )
 
 
-def fit_both_views(values: Array) -> dict[str, Array]:
-    """Center, scale, origin, unit, log_center and log_scale of every column of values (rows, k).
+def fit_views(values: Array) -> dict[str, Array]:
+    """The scale on which every column of values (rows, k) is shown, each array of shape (k,).
 
-    They are what `Standardizer` has for heavy columns, each of which is shown twice.
+    `wide` is 1 for columns that differ by orders of magnitude, which are shown as
+    arsinh((values - origin) / unit), and 0 for all others, which stay as they are; `center` and
+    `scale` standardise what is shown.
     """
     low, center, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
-    scale = _spread(low, high, values.std(axis=0))
-    names = "center", "scale", "origin", "unit", "log_center", "log_scale"
-    parts = center, scale, *_log_view(values, center, np.mean, np.std)
-    return dict(zip(names, parts, strict=True))
+    small, large = np.quantile(np.abs(values), [0.05, 0.95], axis=0)
+    crossing = (values < 0).any(axis=0) & (values > 0).any(axis=0)
+    wide = np.where(crossing, _heavy(values, low, center, high, np.quantile), large > _WIDE * small)
+    origin, unit, log_center, log_scale = _log_view(values, center, np.mean, np.std)
+    return {
+        "wide": wide.astype(np.float64),
+        "origin": origin,
+        "unit": unit,
+        "center": np.where(wide, log_center, center),
+        "scale": np.where(wide, log_scale, _spread(low, high, values.std(axis=0))),
+    }
 
 
 def constant_columns(values: Array, names: Sequence[str]) -> list[str]:
     """Names of the columns of values (rows, k) that never change, or have no value at all."""
     constant = (values == values[:1]).all(axis=0) | np.isnan(values).all(axis=0)
     return [name for name, same in zip(names, constant, strict=True) if same]
+
+
+def _heavy(
+    values: Array, low: Array, center: Array, high: Array, quantile: Callable[..., Array]
+) -> NDArray[np.bool_]:
+    """Which columns (rows, k) have tails much longer than the half of the values inside."""
+    edges = quantile(values, [0.005, 0.995], axis=0)
+    tail = np.maximum(center - edges[0], edges[1] - center)
+    heavy: NDArray[np.bool_] = tail > _HEAVY * (high - low) / 2 + 1e-12 * np.abs(center)
+    return heavy
 
 
 def _log_view(
