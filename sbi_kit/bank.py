@@ -203,6 +203,28 @@ class Bank:
         padded[datasets.mask] = values
         return self.theta[index], datasets
 
+    def table(self) -> Array:
+        """All usable datasets as one table in memory, shape (usable rows, n * columns).
+
+        All numbers of a dataset stand in one row, observation after observation, which is what the
+        models of `sbi_kit.latent` are fitted to; what is known of it besides is left out.
+
+        Raises:
+            BadValue: Datasets differ in size; or as of `usable_rows`.
+
+        Warns:
+            UserWarning: Some rows are left out, as by `usable_rows`.
+        """
+        rows = usable_rows(self)
+        sizes = np.unique(self.n[rows])
+        if len(sizes) > 1:
+            raise BadValue(
+                "datasets of one size, to make one row of each",
+                f"{sizes[0]} to {sizes[-1]} observations",
+                "simulate with a fixed n",
+            )
+        return self.flat(rows)[0].reshape(len(rows), -1)
+
     def chunks(self, rows: IntArray, *, observations: int) -> Iterator[Datasets]:
         """The datasets of some rows, in order, at most so many observations at a time."""
         size = max(1, observations // self.data.n_range[1])

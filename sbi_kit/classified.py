@@ -51,7 +51,7 @@ class Findings:
         table: Accuracy, AUC and seconds, a row for each model.
         network: Wide & deep, fitted at the best rate.
         by_heart: Its accuracy on the rows it learned from, those that told when to stop included.
-        rates: Validation loss, accuracy on the validation rows and on the others by learning rate.
+        rates: Learning rates, with the validation loss and the accuracy on test rows of each.
         calibration: Probabilities of wide & deep against frequencies.
         alone: Largest accuracy of any single feature's bit, or any pair's parity, with its chance.
         solver: The solver, if there is a parity.

@@ -221,8 +221,8 @@ def fit(
     With --online, new simulations are drawn as long as training lasts, of which --minutes or
     --steps is the limit; or --simulations of them, which are then trained on again.
 
-    Until then OUT/.bank holds the simulations and OUT/checkpoint.safetensors the training; stopped
-    or killed at any time, the same command goes on where it was.
+    Until it ends OUT/.bank holds the simulations and OUT/checkpoint.safetensors the training;
+    stopped or killed at any time, the same command goes on where it was.
 
     If NAME is a generator of labelled data, its target and the class of the highest targets are
     learned from rows that it generates, or from those of a file. OUT gets the model, scores beside

@@ -64,9 +64,8 @@ def fit(
         bank: The simulations.
         seed: Seed of the split, the weights and the order of batches; same seed, same posterior.
         summary: "identity", "deep_set", "set_transformer", "two_way", "convolution", "gru",
-            "gru_both_ways" or "lstm"; or a fitted model of `sbi_kit.latent`, which stays as it is,
-            for datasets of a fixed size, all numbers of each in one row; None takes what suits the
-            layout.
+            "gru_both_ways" or "lstm"; or a model of `sbi_kit.latent` fitted to `bank.table()`, for
+            datasets of a fixed size, which stays as it is; None takes what suits the layout.
         coupling: How a coupling of the flow bends parameters: "spline", or "affine".
         steps: Gradient steps at most; None allows any number within `seconds`, else 6,000, or five
             passes through the simulations if these are more. Training ends earlier where

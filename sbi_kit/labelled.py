@@ -180,12 +180,16 @@ def _shuffled(
     """Mean scores where training targets belong to other rows: nothing is left to learn."""
     targets = [numpy_stream(seed, "shuffled", k).permutation(rows.y) for k in range(SHUFFLES)]
     found = []
-    for lam, rho in ((model.lam, model.rho), _WEAK):
-        own = MultiTask(
-            alpha=model.alpha, lam=lam, rho=rho, premium_share=model.premium_share, quantiles=()
-        )
-        each = [own.fit(rows.x, y).evaluate(rows.x_test, rows.y_test) for y in targets]
-        found.append({name: float(np.mean([one[name] for one in each])) for name in each[0]})
+    with console.progress("measuring") as update:
+        said = ["what a shuffled target looks like"]
+        update(0, 2, said)
+        for done, (lam, rho) in enumerate(((model.lam, model.rho), _WEAK), 1):
+            own = MultiTask(
+                alpha=model.alpha, lam=lam, rho=rho, premium_share=model.premium_share, quantiles=()
+            )
+            each = [own.fit(rows.x, y).evaluate(rows.x_test, rows.y_test) for y in targets]
+            found.append({name: float(np.mean([one[name] for one in each])) for name in each[0]})
+            update(done, 2, said)
     return found[0], found[1]
 
 

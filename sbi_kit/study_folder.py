@@ -47,7 +47,7 @@ def page(
     *,
     notes: Sequence[str],
     limits: Sequence[str],
-    figures: Sequence[str],
+    figures: Mapping[str, str],
 ) -> str:
     """Tables, notes on them, what limits the task, and figures, as Markdown.
 
@@ -56,13 +56,13 @@ def page(
         tables: Tables of text by title.
         notes: Paragraphs below the tables.
         limits: Paragraphs on what limits the task.
-        figures: Names of the figures beside the page.
+        figures: What each figure beside the page shows, by its name.
     """
     parts = [f"# {title}"]
     for name, table in tables.items():
         parts += [f"## {name}", _markdown(table)]
     parts += [*notes, "## What limits it", *limits, "## Figures"]
-    parts += [f"![{name}]({name}.png)" for name in figures]
+    parts += [f"![{name}]({name}.png)\n\n{words}" for name, words in figures.items()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -102,6 +102,9 @@ def write(
 
 
 def _markdown(table: pd.DataFrame) -> str:
-    lines = [["", *map(str, table.columns)], ["---"] * (len(table.columns) + 1)]
+    lines = [
+        [str(table.index.name or ""), *map(str, table.columns)],
+        ["---", *["---:"] * len(table.columns)],
+    ]
     lines += [[str(name), *cells] for name, *cells in table.itertuples()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -109,6 +109,21 @@ def test_rows_that_are_not_there():
         make().take([3, 95])
 
 
+def test_table_has_every_usable_dataset_in_a_row(tmp_path):
+    make(tmp_path / "bank", n=4, bad=lambda t: t[:, 0] > 0.9)
+    bank = Bank.open(tmp_path / "bank")
+    with pytest.warns(UserWarning, match="of 95 simulations are unusable"):
+        table = bank.table()
+    assert 0 < len(bank.usable) < 95
+    expected = [each.ravel() for each in bank.take(bank.usable)[1].each()]
+    assert np.array_equal(table, expected)  # (rows, 4 * 2), observation after observation
+
+
+def test_datasets_of_many_sizes_make_no_table():
+    with pytest.raises(BadValue, match=r"datasets of one size, .*; got 2 to 6 observations; sim"):
+        make().table()
+
+
 def test_vector_layout_has_one_observation():
     def run(theta, rng):
         return 10 * theta + rng.random((len(theta), 2))

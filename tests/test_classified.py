@@ -56,6 +56,9 @@ def test_tables_figures_and_page_are_written(fitted):
     text = (fitted / "report.md").read_text()
     assert "The class is a parity.** It is that of 2 bits of 3" in text
     assert f"a share {best:.4f} of the rows" in text
+    assert "| rate | validation loss | accuracy |" in text
+    assert "Seconds are those of the training." in text
+    assert "with its standard error, by which nothing is chosen." in text
     assert "nan" not in text
     by_heart = load_model(fitted / "network").score(rows.x, rows.y)
     told, solved, majority = (

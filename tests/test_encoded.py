@@ -34,7 +34,7 @@ def bank():
 
 @pytest.fixture(scope="module")
 def rows(bank):
-    return bank.take(np.arange(4_000))[1].values.reshape(4_000, 12)
+    return bank.table()
 
 
 def exact(x):
@@ -90,7 +90,7 @@ def test_context_stands_beside_the_codes():
         simulate=lambda theta, rng, n, context: simulate(theta * context, rng, n),
     )
     bank = sk.simulate(model, 3_000, seed=1)
-    pca = PCA(components=2).fit(bank.take(np.arange(3_000))[1].values.reshape(-1, 12))
+    pca = PCA(components=2).fit(bank.table())
     posterior = sk.fit(bank, seed=2, summary=pca, steps=800, width=16, hidden=16)
     assert posterior.architecture.inputs == 3
     x = simulate(np.array([[1.0, -1.0]]) * 1.5, np.random.default_rng(3), 4)

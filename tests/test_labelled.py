@@ -1,5 +1,7 @@
 """`sbi-kit fit` with labelled data: scores beside baselines, files, and what is refused."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -90,8 +92,8 @@ def test_page_says_what_limits_the_task_with_numbers(folder):
         f"no model has an AUC above {Housing().best_auc:.3f}",
         "**Separate linear heads share nothing.**",
         "**What a target unrelated to the features looks like.**",
-        "condition numbers do not add",
-        "![calibration](calibration.png)",
+        "Those of H_r and H_c are both infinite: condition numbers do not add",
+        "![calibration](calibration.png)\n\nTest rows in ten groups by the joint model's",
     ):
         assert sentence in page
 
@@ -114,7 +116,18 @@ def test_any_file_with_any_target(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "best possible" not in shown
     assert "by default" in shown
-    assert "The ceiling is not known here" in (out / "report.md").read_text()
+    page, scores = (
+        (out / "report.md").read_text(),
+        pd.read_csv(out / "scores.csv", index_col="name"),
+    )
+    best = scores.drop(columns="baseline").max(axis=1)
+    assert "The ceiling is not known here" in page
+    assert f"reaches R2 {best['R2']:.3f}, the best AUC is {best['AUC']:.3f}, and" in page
+    told = (
+        r"does, (.*): ranked by the predicted target, rows have an AUC of (\S+), ranked .* (\S+)\."
+    )
+    words, by_target, by_class = re.search(told, page).groups()
+    assert (words == "which shows here") == (float(by_target) > float(by_class))
     assert not (out / "choices.csv").exists()
     assert run(*arguments, "--target", "Price") == 2
     assert "a directory without a model" in capsys.readouterr().err

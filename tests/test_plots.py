@@ -522,7 +522,10 @@ def supervised_figures(dark):
     said = np.linspace(0.01, 0.9, 10)
     seen = said + np.r_[0.3, np.zeros(9)]
     rates, losses = np.array([1e-3, 3e-3, 1e-2, 2e-2]), np.array([0.3, 0.25, 0.19, 0.2])
-    yield "rates", plots.learning_rates(rates, losses, 1 - losses, best=0.96, dark=dark)
+    yield (
+        "rates",
+        plots.learning_rates(rates, losses, 1 - losses, errors=losses / 50, best=0.96, dark=dark),
+    )
     sizes, best = np.array([9.0, 12, 15, 18, 24]), np.linspace(0.95, 0.97, 5)
     methods = ("wide & deep", "fully connected", "parity solver", "boosted trees", "logistic")
     reached = {name: best[:, None] - k / 10 - np.eye(5, 3) / 50 for k, name in enumerate(methods)}

@@ -1,7 +1,8 @@
 """Latent models: rows of many columns described by codes of few numbers.
 
 All keep the contract `sbi_kit.contracts.Latent`: `fit`, `encode`, `decode`, `score`, `sample`. Each
-has an `encoder()` besides, a frozen network of `encode`.
+has an `encoder()` besides, a frozen network of `encode`. `Bank.table` makes rows of simulations,
+and a model fitted to these goes to `sbi_kit.fit` as its `summary`.
 """
 
 from sbi_kit.latent.autoencoder import Autoencoder as Autoencoder

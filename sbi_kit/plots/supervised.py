@@ -55,7 +55,8 @@ def weights_along_path(
         counts = np.count_nonzero(weights, axis=1)
         words = f"{counts[0]} to {counts[-1]} of {len(names)} weights are not zero"
         canvas.name(axes, head, words, ink)
-    canvas.label(figure, "strength of the penalty, λ", "weight, standardised", ink)
+    used = "" if chosen is None else "; dotted: used"
+    canvas.label(figure, f"strength of the penalty, λ{used}", "weight, standardised", ink)
     return figure
 
 
@@ -135,7 +136,7 @@ def class_calibration(said: Array, seen: Array, error: Array, *, dark: bool = Fa
                 label=word,
                 clip_on=False,
             )
-    high = min(1.0, 1.08 * float(max(said.max(), seen.max(), 0.05)))
+    high = min(1.0, 1.08 * float(max((said + 2 * error).max(), seen.max(), 0.05)))
     axes.set_xlim(0, high)
     axes.set_ylim(0, high)
     axes.set_xlabel("probability of class 1, mean of a tenth of the rows")
@@ -159,6 +160,7 @@ def learning_rates(
     losses: Array,
     accuracies: Array,
     *,
+    errors: Array | None = None,
     best: float | None = None,
     dark: bool = False,
 ) -> Figure:
@@ -168,6 +170,7 @@ def learning_rates(
         rates: Learning rates, rising, shape (k,).
         losses: Validation loss of each, shape (k,).
         accuracies: Accuracy of each on other rows, shape (k,).
+        errors: Standard errors of the accuracies, shape (k,), which get bars.
         best: Best possible accuracy, which gets a line.
         dark: Colours for a dark page.
     """
@@ -182,6 +185,8 @@ def learning_rates(
         if what == "accuracy" and best is not None:
             axes.axhline(best, color=ink.text, linewidth=0.8, linestyle=":", label="best possible")
         axes.plot(rates, values, "o-", color=ink.line, linewidth=1, markersize=5)
+        if what == "accuracy" and errors is not None:
+            axes.errorbar(rates, values, errors, fmt="none", ecolor=ink.line, linewidth=1)
         axes.plot(rates[chosen], values[chosen], "s", color=ink.mark, markersize=6, label="chosen")
         axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
         axes.minorticks_off()

@@ -113,7 +113,7 @@ def layers_of(encoding: Encoding, columns: int) -> tuple[tuple[Array, ...], tupl
         raise BadValue(
             f"an encoder of datasets with {columns} numbers",
             f"one of rows with {weights[0].shape[1]}",
-            "fit it to the datasets, all numbers of each in one row",
+            "fit it to bank.table(), all numbers of a dataset in one row",
         )
     return weights, biases, names[0] if names else "relu"
 
