@@ -42,8 +42,9 @@ def train(task: Task, bank: Any, held_out: Any, epochs: int | None) -> Trained:
         curve = []
         for then, path in kept:
             tensors, _ = read_checkpoint(path)
-            # The average of recent weights is what a training ends with.
-            network.load_state_dict({name: tensors[f"average.{name}"] for name in best})
+            # The average of recent weights is what a training ends with; after that, the best are.
+            part = "average" if "average." + next(iter(best)) in tensors else "best"
+            network.load_state_dict({name: tensors[f"{part}.{name}"] for name in best})
             curve.append((then, -float(posterior.log_prob(theta, x).mean())))
         network.load_state_dict(best)
 
