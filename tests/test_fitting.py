@@ -771,7 +771,7 @@ def mean_bank(rows):
 
 
 def test_the_width_follows_the_number_of_observations():
-    # Networks half as wide as by default, trained for a quarter of the steps; by default is slow.
+    # Half as wide as by default, for a quarter of the steps: the defaults would take a minute.
     posterior = sk.fit(mean_bank(8_000), seed=2, width=64, hidden=32, steps=1_500)
     found = ratios_by_size(posterior)
     assert max(abs(ratio - 1) for ratio, _ in found.values()) < 0.05, found
