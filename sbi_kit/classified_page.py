@@ -19,11 +19,7 @@ _FIGURES = {
         "Wide & deep by its learning rate: the loss on the rows that tell when to stop, and the "
         "accuracy on test rows with its standard error, by which nothing is chosen."
     ),
-    "calibration": (
-        "Test rows in ten groups by wide & deep's probability of class 1, against the share of "
-        "class 1 in each. Outside the band probabilities are off, but for the one group in twenty "
-        "that chance takes there."
-    ),
+    "calibration": study_folder.CALIBRATION.format("wide & deep"),
 }
 _MODELS = (
     "Models: wide & deep, fully connected and one hidden layer, networks trained at the learning "

@@ -87,6 +87,15 @@ def progress(label: str) -> Iterator[Update]:
 
 
 @contextmanager
+def at_work(label: str, words: str) -> Iterator[None]:
+    """Show what a stage is at that does not say how far it is."""
+    with progress(label) as update:
+        update(0, 1, [words])
+        yield
+        update(1, 1, [words])
+
+
+@contextmanager
 def _bar(label: str) -> Iterator[Update]:
     note = TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True))
     bar = BarColumn(bar_width=max(8, min(30, err.width - _NOTE)))

@@ -21,11 +21,7 @@ _FIGURES = {
         "strength that was used, and the names are those of the largest weights at the right."
     ),
     "importances": "The columns that count most, all indicators of a category together.",
-    "calibration": (
-        "Test rows in ten groups by the joint model's probability of class 1, against the share of "
-        "class 1 in each. Outside the band probabilities are off, but for the one group in twenty "
-        "that chance takes there."
-    ),
+    "calibration": study_folder.CALIBRATION.format("the joint model"),
 }
 _COLUMNS = (
     "Columns: joint, both tasks in one linear model; each alone, a linear model for each task "
@@ -75,10 +71,8 @@ def write(findings: Findings, folder: Path) -> None:
     if findings.selection is not None:
         tables["choices"] = findings.selection.table
         notes.insert(0, _LOSS)
-    with console.progress("writing") as update:
-        update(0, 1, ["models along a path of penalties"])
+    with console.at_work("writing", "models along a path of penalties"):
         path = regularisation_path(model, rows.x, rows.y)
-        update(1, 1, ["models along a path of penalties"])
     found = calibration(
         read_labels(None, rows.y_test, model.threshold_), model.predict_proba(rows.x_test)[:, 1]
     )

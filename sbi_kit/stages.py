@@ -158,11 +158,8 @@ def judge(
     shared = {name: low for name, (low, high) in known.items() if low == high}
     source = replace(source, context=shared)
     fresh = source.fill(datasets, seed=torch_seed(seed, "check"), path=None, label="checking")
-    with console.progress("judging") as update:
-        update(0, 1, ["draws, ranks and coverage"])
-        verdict = calibrate(posterior, fresh, draws=draws, seed=seed)
-        update(1, 1, ["draws, ranks and coverage"])
-    return verdict
+    with console.at_work("judging", "draws, ranks and coverage"):
+        return calibrate(posterior, fresh, draws=draws, seed=seed)
 
 
 def write_report(

@@ -12,6 +12,11 @@ from sbi_kit.files import write_whole
 from sbi_kit.supervised.model_file import DOCUMENT, save_model
 
 PAGE, MODEL, NETWORK = "report.md", "model", "network"
+CALIBRATION = (  # caption of that figure, for the name of a model
+    "Test rows in ten groups by {}'s probability of class 1, against the share of class 1 in each. "
+    "Outside the band probabilities are off, but for the one group in twenty that chance takes "
+    "there."
+)
 
 
 def expect_free(folder: Path, *, overwrite: bool) -> None:
