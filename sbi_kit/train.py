@@ -1,14 +1,13 @@
 """The one training loop: any module, any loss, any source of batches.
 
-AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) minimises the mean loss at a rate that warms up,
-falls like one over the square root of the steps, which suits trainings of any length, and at last
-falls to zero along a line, the cooling (Zhai et al. 2022, arXiv:2106.04560). What is judged and
-kept is an average of the weights over recent steps (Polyak & Juditsky 1992), which is free of the
-noise of a high rate; running statistics of a batch norm are averaged with them. At regular steps it
-is evaluated on the whole validation split; when that no longer improves, the loop returns to the
-best average and cools from there for a while, else it cools through the second half of the budget
-of steps or seconds. So the length of a training follows from the data, and none ends at a high
-rate.
+AdamW minimises the mean loss at a rate that warms up, falls like one over the square root of the
+steps, which suits trainings of any length, and at last falls to zero along a line, the cooling
+(Zhai et al. 2022, arXiv:2106.04560). What is judged and kept is an average of the weights over
+recent steps (Polyak & Juditsky 1992), which is free of the noise of a high rate; running statistics
+of a batch norm are averaged with them. At regular steps it is evaluated on the whole validation
+split; when that no longer improves, the loop returns to the best average and cools from there for a
+while, else it cools through the second half of the budget of steps or seconds. So the length of a
+training follows from the data, and none ends at a high rate.
 
 Batches are a pure function of the step, so a run that is killed goes on from its checkpoint and
 ends with the same weights as one that was not.
@@ -24,6 +23,7 @@ from typing import Any, Protocol, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from sbi_kit.adamw import AdamW
 from sbi_kit.checkpoint import read_checkpoint, write_checkpoint
 from sbi_kit.checks import BadValue, expect_integer, expect_number
 
@@ -35,7 +35,6 @@ _COOLING = 1.0  # length of a cooling, as a share of the steps before it,
 _STALLED = 0.25  # or of those to the best weights, where validation stopped improving,
 _SHORTEST = 3  # and its least length, in evaluations
 _WINDOW = 16  # the average is over about the last sixteenth of the steps so far
-_BETAS = 0.9, 0.99  # AdamW's; gradients change size within some hundred steps
 _CUT = 0.3  # factor on the rate after a loss that is not finite
 
 
@@ -173,7 +172,7 @@ class _Run:
     """The moving parts of one call of `train`."""
 
     module: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: AdamW
     loss: Loss
     batches: Batches
     recipe: Recipe
@@ -218,13 +217,7 @@ def train(
         BadValue: The loss stayed non-finite after the rate was cut, with the batch's rows; no
             validation loss was finite; or the checkpoint is of another run.
     """
-    optimizer = torch.optim.AdamW(
-        module.parameters(),
-        lr=recipe.learning_rate,
-        betas=_BETAS,
-        weight_decay=recipe.weight_decay,
-        fused=True,
-    )
+    optimizer = AdamW(module, decay=recipe.weight_decay)
     state = State(step=0, end=recipe.steps)
     weights = {k: v for k, v in module.state_dict().items() if v.is_floating_point()}
     run = _Run(module, optimizer, loss, batches, recipe, state, weights)
@@ -255,6 +248,7 @@ def train(
             "look at the simulations for extreme values, or lower learning_rate",
         )
     module.load_state_dict(run.best)
+    optimizer.release()
     module.eval()
     return run.state
 
@@ -269,17 +263,14 @@ def _due(run: _Run) -> bool:
 
 @torch.enable_grad()  # whatever the caller's mode
 def _step(run: _Run) -> None:
-    for group in run.optimizer.param_groups:
-        group["lr"] = run.state.learning_rate(run.recipe)
     loss = run.loss(run.batches.training(run.state.step)).mean()
-    run.optimizer.zero_grad(set_to_none=True)
+    run.optimizer.clear()
     loss.backward()
-    norm = nn.utils.clip_grad_norm_(run.module.parameters(), run.recipe.clip)
-    value = loss.item()
-    if not (math.isfinite(value) and math.isfinite(norm.item())):
+    norm, value = run.optimizer.clip(run.recipe.clip), loss.item()
+    if not (math.isfinite(value) and math.isfinite(norm)):
         _recover(run, value)
         return
-    run.optimizer.step()
+    run.optimizer.step(run.state.learning_rate(run.recipe))
     _average(run)
     run.running += value
     run.counted += 1
@@ -311,7 +302,7 @@ def _recover(run: _Run, value: float) -> None:
             "look at these simulations for extreme values, or lower learning_rate",
         )
     _return(run)
-    run.optimizer.state.clear()
+    run.optimizer.forget()
     cooling_rate = run.state.cooling_rate * _CUT
     run.state = replace(run.state, cut=_CUT, cooling_rate=cooling_rate, step=run.state.step + 1)
 
@@ -366,8 +357,7 @@ def _save(run: _Run, path: Path, identity: str, part: int) -> None:
     if run.state.step < run.state.end:  # of what is done, others keep no more than they need
         tensors |= {f"module.{name}": tensor for name, tensor in run.module.state_dict().items()}
         tensors |= {f"average.{name}": tensor for name, tensor in run.average.items()}
-        for index, moments in run.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{key}": tensor for key, tensor in moments.items()}
+        tensors |= {f"optimizer.{name}": part for name, part in run.optimizer.state().items()}
     notes = {"identity": identity, "state": vars(run.state)}
     write_checkpoint(path, tensors, notes, part=part)
 
@@ -387,12 +377,7 @@ def _resume(
     if run.state.step >= run.state.end:
         return
     run.module.load_state_dict(_part(tensors, "module."))
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in _part(tensors, "optimizer.").items():
-        index, key = name.split(".")
-        moments.setdefault(int(index), {})[key] = tensor
-    groups = run.optimizer.state_dict()["param_groups"]
-    run.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    run.optimizer.load(_part(tensors, "optimizer."))
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ FLOORS = {
         "summary.windows summary.cells summary.recurrent summary.convolution "
         "summary.standardize summary.encoded "
         "spline spline_kernels flow network mixture encoder batches "
-        "familiarity rows train checkpoint posterior_file certificate importance inference "
+        "familiarity rows adamw train checkpoint posterior_file certificate importance inference "
         "observing saving"
     ),
     METHODS: (

@@ -38,7 +38,6 @@ def peak(run: Callable[[], object]) -> int:
 def held(simulations: int) -> None:
     """Print the line of a bank in memory."""
     import torch
-    import torch._dynamo  # which the first optimizer would
 
     import sbi_kit as sk
     from sbi_kit import fitting, simulation  # noqa: F401  # what is lazy belongs to the baseline
