@@ -2,8 +2,8 @@
 
 `certificate.json` lies in the posterior's directory as a file of its own, so that a check leaves
 the posterior's bytes alone. It names the document it belongs to by digest, which covers the weights
-too, and carries a digest of itself: the certificate of other weights, or an edited one, is not
-believed. These are checksums against accidents, no signatures.
+too, and carries a digest of itself (`sbi_kit.sealed`): the certificate of other weights, or an
+edited one, is not believed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from sbi_kit.checks import BadValue, show_names
 from sbi_kit.files import write_whole
 from sbi_kit.posterior_file import CERTIFICATE, read_posterior
 from sbi_kit.prior import prior_from_dict
-from sbi_kit.sealed import Form, changed, digest_of, parse, seal
+from sbi_kit.sealed import Form, changed, seal, unseal
 
 FORM = Form("a certificate", CERTIFICATE, "sbi_kit.certificate", 1)
 UNCHECKED = "Never checked: run sbi-kit check DIR, or sk.calibrate and sk.certify."
@@ -155,17 +155,14 @@ def read_certificate(folder: Path, posterior: str) -> Certificate | None:
     path = folder / CERTIFICATE
     advice = f"run sbi-kit check {folder} to judge the posterior again"
     try:
-        document = parse(path, path.read_bytes(), do=advice)
+        text = path.read_bytes()
     except FileNotFoundError:
         return None
-    known = {field.name for field in fields(Certificate)}
-    if not isinstance(document, dict) or document.get("digest") != digest_of(document):
-        raise changed(path, "contents that do not fit their digest", do=advice)
-    kind = document.get("format"), document.get("version")
-    content: dict[str, Any] = {k: v for k, v in document.items() if k in known}
-    if kind != (FORM.format, FORM.version) or set(content) != known:
-        wanted = f"{path} in version {FORM.version} of the format"
-        raise BadValue(wanted, f"{kind[0]} {kind[1]}", advice)
+    document = unseal(FORM, path, text, do=advice)
+    names = {field.name for field in fields(Certificate)}
+    content: dict[str, Any] = {name: document[name] for name in names & document.keys()}
+    if set(content) != names:
+        raise changed(path, "other entries", do=advice)
     if content["posterior"] != posterior:
         raise BadValue(f"{path} of the weights beside it", "one of other weights", advice)
     return Certificate(**content)

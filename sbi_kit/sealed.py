@@ -48,18 +48,29 @@ def read_sealed(folder: Path, form: Form) -> tuple[dict[str, Any], bytes]:
     """
     path = folder / form.file
     text, weights = path.read_bytes(), (folder / WEIGHTS).read_bytes()
-    document = parse(path, text, do=DAMAGED)
-    if not isinstance(document, dict) or document.get("format") != form.format:
-        raise BadValue(f"{path} to describe {form.describes} of sbi_kit", "something else", RESTORE)
-    if (version := document.get("version")) != form.version:
-        wanted = f"{path} in version {form.version} of the format"
-        do = "open it with the release of sbi_kit that wrote it, or fit again"
-        raise BadValue(wanted, f"version {version!r}", do)
-    if document.get("digest") != digest_of(document):
-        raise changed(path, "contents that do not fit its digest")
+    document = unseal(form, path, text)
     if document.get("weights") != hashlib.sha256(weights).hexdigest():
         raise changed(folder / WEIGHTS, "contents that do not fit their digest")
     return document, weights
+
+
+def unseal(form: Form, path: Path, text: bytes, *, do: str | None = None) -> dict[str, Any]:
+    """The document of a file, whatever is wrong with which is refused with what to do about it.
+
+    Raises:
+        BadValue: It is of another format or version, or was truncated or edited.
+    """
+    document = parse(path, text, do=do or DAMAGED)
+    if not isinstance(document, dict) or document.get("format") != form.format:
+        wanted = f"{path} to describe {form.describes} of sbi_kit"
+        raise BadValue(wanted, "something else", do or RESTORE)
+    if (version := document.get("version")) != form.version:
+        wanted = f"{path} in version {form.version} of the format"
+        other = "open it with the release of sbi_kit that wrote it, or fit again"
+        raise BadValue(wanted, f"version {version!r}", do or other)
+    if document.get("digest") != digest_of(document):
+        raise changed(path, "contents that do not fit its digest", do=do or DAMAGED)
+    return document
 
 
 def parse(path: Path, text: bytes, *, do: str) -> Any:
