@@ -778,6 +778,29 @@ def test_the_width_follows_the_number_of_observations():
     assert max(off for _, off in found.values()) < 0.15, found
 
 
+def uniform_to(theta, rng, n):
+    return theta[:, None] * rng.uniform(size=(len(theta), n, 1))
+
+
+def test_a_set_shows_where_its_distribution_ends():
+    """The posterior given n values below the end is end^-n from the largest on, and sharp there."""
+    data, prior = sk.Exchangeable(columns=("x",), n=(20, 100)), sk.Prior(end=sk.Uniform(1, 3))
+    bank = bank_of(3_000, simulate=uniform_to, prior=prior, data=data)
+    posterior = sk.fit(bank, seed=2, steps=600)
+    rng = np.random.default_rng(0)
+    theta = prior.sample(1_000, rng)
+    for n in (20, 100):
+        x = uniform_to(theta, rng, n)
+        largest, power = x.max(axis=(1, 2)), 1.0 - n
+        mass = (3**power - largest**power) / power
+        mean = (3 ** (power + 1) - largest ** (power + 1)) / (power + 1) / mass
+        draws = quiet(lambda x=x: posterior.sample(x, draws=500, seed=3))[..., 0]
+        assert np.sqrt(np.square(draws.mean(1) - mean).mean()) < 0.025
+        log_q = quiet(lambda x=x: posterior.log_prob(theta, x))
+        gap = -n * np.log(theta[:, 0]) - np.log(mass) - log_q
+        assert gap.mean() < 0.8
+
+
 def crossed(theta, rng, n):
     """A mean, an effect of each row, one of each of six columns, and noise."""
     rows, columns, noise = (rng.standard_normal((len(theta), *s)) for s in ((n, 1), (1, 6), (n, 6)))

@@ -11,7 +11,7 @@ from sbi_kit.summary import SUMMARIES, default_summary, two_way
 from sbi_kit.summary.cells import Cell
 from sbi_kit.summary.convolution import Halving
 from sbi_kit.summary.gated import Gated, GatedBlock
-from sbi_kit.summary.ragged import log_size, mask_of, mean_over
+from sbi_kit.summary.ragged import log_size, mask_of, max_over, mean_over
 from sbi_kit.summary.standardize import Standardizer, constant_columns, fit_standardizer
 from sbi_kit.summary.windows import Windows
 
@@ -230,6 +230,12 @@ def test_mean_over_is_the_mean_of_each():
     x, n = batch(8, 20)
     exact = torch.stack([x[i, : n[i]].mean(0) for i in range(8)])
     close(mean_over(x.masked_fill(~mask_of(x, n)[..., None], 0), n), exact)
+
+
+def test_max_over_is_the_largest_of_each():
+    x, n = batch(8, 20)
+    exact = torch.stack([x[i, : n[i]].amax(0) for i in range(8)])
+    assert torch.equal(max_over(x, n), exact)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

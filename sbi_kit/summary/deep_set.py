@@ -1,11 +1,12 @@
 """Deep set: a summary of exchangeable observations that does not depend on their order.
 
-s(x) = mix(mean_i v_i v_iᵀ, mean_i ψ(x_i), log n) with v = (1, x) (Zaheer et al. 2017,
+s(x) = mix(mean_i v_i v_iᵀ, mean_i ψ(x_i), max_i ψ(x_i), log n) with v = (1, x) (Zaheer et al. 2017,
 arXiv:1703.06114). The moments, with the relations between columns, are all there is to know of
 normal data. ψ suits the shape of a distribution: its first gates are bends, shallow and steep,
-spread over the space of the data, and two more gated layers combine them. Means alone would be
-blind to the number of observations, and the posterior's width would be the same at every n; so
-log n stands beside them.
+spread over the space of the data, and two more gated layers combine them. Means come slowly to what
+a single observation tells, such as where a distribution ends or how far its tail reaches; so the
+largest value of each feature stands beside its mean. Both would be blind to the number of
+observations, and the posterior's width would be the same at every n; so log n is there too.
 """
 
 import math
@@ -15,8 +16,8 @@ from torch import Tensor, nn
 
 from sbi_kit.summary.gated import Gated, GatedBlock
 from sbi_kit.summary.moments import Moments
-from sbi_kit.summary.ragged import log_size, mask_of, mean_over
-from sbi_kit.summary.soft import unsoftened
+from sbi_kit.summary.ragged import log_size, mask_of, max_over, mean_over
+from sbi_kit.summary.soft import softened, unsoftened
 
 _SLOPES = (0.3, 8.0)  # of the first gates of ψ, log-uniform
 _SPREAD = 2.0  # standard deviation of where they bend; columns are standardised
@@ -39,11 +40,11 @@ class DeepSet(nn.Module):
         self.shape = nn.Sequential(
             _bends(inputs, narrow), GatedBlock(narrow), Gated(narrow, hidden)
         )
-        self.mix = nn.Linear(self.moments.size + hidden + 1, width)
+        self.mix = nn.Linear(self.moments.size + 2 * hidden + 1, width)
 
     def forward(self, x: Tensor, n: Tensor) -> Tensor:
         x = x.masked_fill(~mask_of(x, n)[..., None], 0.0)
-        parts = [self.moments(unsoftened(x), n), self._mean_shape(x, n), log_size(x, n)]
+        parts = [self.moments(unsoftened(x), n), self._shapes(x, n), log_size(x, n)]
         features: Tensor = self.mix(torch.cat(parts, dim=-1))
         return features
 
@@ -52,11 +53,18 @@ class DeepSet(nn.Module):
         x = x.masked_fill(~mask_of(x, n)[..., None], 0.0)
         self.moments.adapt(unsoftened(x), n, unsoftened(zero))
 
-    def _mean_shape(self, x: Tensor, n: Tensor) -> Tensor:
-        """The mean of ψ, some datasets at a time, so that what it computes stays in cache."""
+    def _shapes(self, x: Tensor, n: Tensor) -> Tensor:
+        """The mean and the largest of each ψ, (b, 2 hidden).
+
+        Some datasets are seen at a time, so that what is computed stays in cache.
+        """
         size = max(1, _TOGETHER // x.shape[1])
         pairs = zip(x.split(size), n.split(size), strict=True)
-        return torch.cat([mean_over(self.shape(part), sizes) for part, sizes in pairs])
+        return torch.cat([_pooled(self.shape(part), sizes) for part, sizes in pairs])
+
+
+def _pooled(x: Tensor, n: Tensor) -> Tensor:
+    return torch.cat([mean_over(x, n), softened(max_over(x, n))], dim=-1)
 
 
 def _bends(inputs: int, outputs: int) -> Gated:

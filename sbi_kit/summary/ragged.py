@@ -18,6 +18,11 @@ def mean_over(x: Tensor, n: Tensor) -> Tensor:
     return torch.bmm(weights[:, None], x)[:, 0]
 
 
+def max_over(x: Tensor, n: Tensor) -> Tensor:
+    """The largest of the true observations, feature by feature, (b, n, f) to (b, f)."""
+    return x.masked_fill(~mask_of(x, n)[..., None], -torch.inf).amax(dim=1)
+
+
 def log_size(x: Tensor, n: Tensor) -> Tensor:
     """log n as a feature of order one and of x's type, (b,) to (b, 1)."""
     return n.to(x.dtype).log()[:, None] / 2 - 2
