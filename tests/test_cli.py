@@ -887,8 +887,8 @@ def test_sample_says_what_was_never_checked_or_is_checked_no_more(run, trained, 
     result = run(*command, "b.nc")
     assert never in result.stdout
     assert result.stderr == (
-        "Expected copy/certificate.json as sbi_kit wrote it; got contents that do not fit their "
-        "digest; run sbi-kit check copy to judge the posterior again.\n"
+        "Expected copy/certificate.json to describe a certificate of sbi_kit; got something else; "
+        "run sbi-kit check copy to judge the posterior again.\n"
     )
 
 
