@@ -50,7 +50,6 @@ class AdamW:
             self._gradient.mul_(largest / norm)
         return norm
 
-    @torch.no_grad()
     def step(self, rate: float) -> None:
         """Move the weights against the gradients."""
         self._steps += 1

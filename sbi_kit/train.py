@@ -357,7 +357,7 @@ def _save(run: _Run, path: Path, identity: str, part: int) -> None:
     if run.state.step < run.state.end:  # of what is done, others keep no more than they need
         tensors |= {f"module.{name}": tensor for name, tensor in run.module.state_dict().items()}
         tensors |= {f"average.{name}": tensor for name, tensor in run.average.items()}
-        tensors |= {f"optimizer.{name}": part for name, part in run.optimizer.state().items()}
+        tensors |= {f"optimizer.{k}": tensor for k, tensor in run.optimizer.state().items()}
     notes = {"identity": identity, "state": vars(run.state)}
     write_checkpoint(path, tensors, notes, part=part)
 

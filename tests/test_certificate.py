@@ -1,7 +1,6 @@
 """The verdict beside the posterior: believed as long as both are as they were written."""
 
 import json
-import re
 import warnings
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -188,11 +187,20 @@ def test_an_edited_certificate_is_not_believed(folder, old, new):
     assert "as sbi_kit wrote it; got contents that do not fit its digest" in told(folder)
 
 
-@pytest.mark.parametrize("content", [b"", b"[" * 100_000, b"\xff\xfe", b"[]", b"3", b"{}", b"null"])
-def test_a_damaged_certificate_does_not_cost_the_posterior(posterior, folder, content):
+DAMAGED = (b"", b"[" * 100_000, b"\xff\xfe")
+OTHER = (b"[]", b"3", b"{}", b"null")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        *((damaged, "as sbi_kit wrote it; got no whole JSON") for damaged in DAMAGED),
+        *((other, "to describe a certificate of sbi_kit; got something else") for other in OTHER),
+    ],
+)
+def test_a_damaged_certificate_does_not_cost_the_posterior(posterior, folder, content, expected):
     (folder / CERTIFICATE).write_bytes(content)
-    expected = r"certificate.json (as sbi_kit wrote it|to describe a certificate of sbi_kit); got "
-    assert re.search(expected, told(folder))
+    assert f"certificate.json {expected}" in told(folder)
     with pytest.warns(UserWarning, match=expected):
         draws = sk.load(folder).sample(X, draws=5, seed=1)
     np.testing.assert_array_equal(draws, posterior.sample(X, draws=5, seed=1))
