@@ -48,13 +48,13 @@ class TriangularAffine(Transform):  # type: ignore[misc]  # nflows is untyped
         self.register_buffer("below", below, persistent=False)
 
     def forward(self, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_scale, lower = self._parts(context)
+        mean, log_scale, lower = self.parts(context)
         centred = inputs - mean  # (..., d)
         outputs = (centred + _times(lower, centred)) * log_scale.exp()
         return outputs, log_scale.sum(-1).expand(outputs.shape[:-1])
 
     def inverse(self, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_scale, lower = self._parts(context)
+        mean, log_scale, lower = self.parts(context)
         scaled = inputs * (-log_scale).exp()
         identity = torch.eye(self.d, dtype=lower.dtype, device=lower.device)
         unit = torch.linalg.solve_triangular(
@@ -63,7 +63,8 @@ class TriangularAffine(Transform):  # type: ignore[misc]  # nflows is untyped
         outputs = _times(unit, scaled) + mean
         return outputs, -log_scale.sum(-1).expand(outputs.shape[:-1])
 
-    def _parts(self, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def parts(self, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """m (..., d), a (..., d) and N (..., d, d)."""
         mean, log_scale, entries = context.split(
             [self.d, self.d, self.context_size - 2 * self.d], dim=-1
         )
@@ -118,8 +119,8 @@ class Coupling(Transform):  # type: ignore[misc]
         permutation = torch.randperm(d)
         self.register_buffer("permutation", permutation)
         self.register_buffer("restore", torch.argsort(permutation))
-        self.of_second = _Conditioner(self.first, hidden, (self.second, bend.parameters))
-        self.of_first = _Conditioner(self.second, hidden, (self.first, bend.parameters))
+        self.of_second = Conditioner(self.first, hidden, (self.second, bend.parameters))
+        self.of_first = Conditioner(self.second, hidden, (self.first, bend.parameters))
 
     def forward(self, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         one, two = context.chunk(2, dim=-1)
@@ -246,7 +247,7 @@ class ConditionalFlow(nn.Module):
         return draws
 
 
-class _Conditioner(nn.Module):
+class Conditioner(nn.Module):
     """How one half is bent, (..., *shape), given the other half and the context."""
 
     def __init__(self, given: int, hidden: int, shape: tuple[int, int]) -> None:

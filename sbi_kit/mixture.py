@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sbi_kit.contracts import Array, IntArray
 from sbi_kit.network import Network
+from sbi_kit.sampler import Sampler, sampler
 from sbi_kit.seeds import numpy_stream
 
 _CHUNK = 8_192  # draws per pass through a flow, whose activations then stay in cache
@@ -57,13 +58,14 @@ def draw(
         A place among all (b, draws), and what stands there, shape (rows, columns, d).
     """
     rng, d = numpy_stream(seed, "posterior"), networks[0].flow.d
+    samplers = [sampler(network.flow) for network in networks]
     whose = _members(len(networks), draws, seed)
     for rows, part in _pieces(len(features[0]), draws):
         projected = _project(networks, features, rows)
         for columns in part:
             shape = rows.stop - rows.start, columns.stop - columns.start, d
             noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
-            yield (rows, columns), _draw(networks, projected, noise, whose[columns]).numpy()
+            yield (rows, columns), _draw(samplers, projected, noise, whose[columns]).numpy()
 
 
 def log_density(networks: Sequence[Network], features: Sequence[Tensor], u: Array) -> Array:
@@ -91,16 +93,16 @@ def log_mean(log_densities: Sequence[Tensor]) -> Tensor:
 
 @torch.inference_mode()
 def _draw(
-    networks: Sequence[Network], projected: Sequence[Tensor], noise: Tensor, whose: IntArray
+    samplers: Sequence[Sampler], projected: Sequence[Tensor], noise: Tensor, whose: IntArray
 ) -> Tensor:
     """Draws (rows, columns, d), each column by the member whose it is."""
-    if len(networks) == 1:
-        return networks[0].flow.draw(noise, projected[0])
+    if len(samplers) == 1:
+        return samplers[0](noise, projected[0])
     u = torch.empty_like(noise)
-    for k, network in enumerate(networks):
+    for k, member in enumerate(samplers):
         mine = torch.from_numpy(np.flatnonzero(whose == k))
         if len(mine):
-            u[:, mine] = network.flow.draw(noise[:, mine], projected[k])
+            u[:, mine] = member(noise[:, mine], projected[k])
     return u
 
 

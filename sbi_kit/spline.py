@@ -27,6 +27,7 @@ PARAMETERS = 3 * BINS - 1  # of one spline
 _BOUND = 4.0  # B; what is splined is close to N(0, 1)
 _LEAST = 1e-3  # share of [−B, B] that a bin has at least, and the least slope
 _ONE = math.log(math.expm1(1 - _LEAST))  # what softplus makes a slope of one
+LIMITS = _BOUND, _LEAST, _ONE  # as compiled kernels take them
 
 
 def spline(x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
@@ -100,7 +101,7 @@ def _call(kernel: Any, *given: Tensor | bool) -> tuple[Tensor, ...]:
     arrays = [
         part.detach().contiguous().numpy() if isinstance(part, Tensor) else part for part in given
     ]
-    return tuple(map(torch.from_numpy, kernel(*arrays, _BOUND, _LEAST, _ONE)))
+    return tuple(map(torch.from_numpy, kernel(*arrays, *LIMITS)))
 
 
 def _read(parameters: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ Points x (rows, repeats, m) share the parameters (rows, m, 3 K − 1) of their r
 shares that the widths of its K bins have in the interval, those of the heights, and what softplus
 makes the slopes at the knots between them. Formulas and names are those of `sbi_kit.spline`.
 
-Points are taken _LANES at a time. What belongs to them stands in `work`, a row of _LANES numbers
+Points are taken LANES at a time. What belongs to them stands in `work`, a row of LANES numbers
 for each quantity, rows end to end, so that every place in it is a constant beside the lane. With
 loops over lanes free of branches and calls, the compiler turns them into vector instructions; for
 the same reason exponential and logarithm are written out, to about one unit in the last place
@@ -22,20 +22,20 @@ Floats: TypeAlias = NDArray[np.float32]
 _Places: TypeAlias = NDArray[np.int64]
 
 BINS = 8
-_LANES = 128  # points at a time; with their parameters they fill half of a core's first cache
+LANES = 128  # points at a time; with their parameters they fill half of a core's first cache
 
-# Rows: widths and heights, logits of slopes with one at both ends, where bins begin on the axes of
-# x and of y, and what is made of them.
-_SLOPES, _KNOTS = 2 * BINS, 3 * BINS + 1
-_POINT, _LOG_SLOPE, _LEFT, _WIDTH, _BOTTOM, _HEIGHT, _SLOPE_0, _SLOPE_1, _NUMBER = (
-    row * _LANES for row in range(5 * BINS + 1, 5 * BINS + 10)
+# Rows: widths and heights, logits of slopes with one at both ends, and what is made of them.
+_SLOPES = 2 * BINS
+_NUMBER, _LEFT, _WIDTH, _BOTTOM, _HEIGHT, _LOGIT_0, _LOGIT_1, _SLOPE_0, _SLOPE_1 = (
+    row * LANES for row in range(3 * BINS + 1, 3 * BINS + 10)
 )
+_POINT, _PART, _LOG_SLOPE, _SHARE = (row * LANES for row in range(3 * BINS + 10, 3 * BINS + 14))
 _OF_Y, _OF_LOG, _OF_X, _OF_WIDTH, _OF_HEIGHT, _OF_SLOPE_0, _OF_SLOPE_1 = (
-    row * _LANES for row in range(5 * BINS + 10, 5 * BINS + 17)
+    row * LANES for row in range(3 * BINS + 14, 3 * BINS + 21)
 )
-_ROWS = 5 * BINS + 17
+WORK = (3 * BINS + 21) * LANES  # numbers in all
 
-_0, _1, _2, _HALF = np.float32(0), np.float32(1), np.float32(2), np.float32(0.5)
+_0, _1, _2 = np.float32(0), np.float32(1), np.float32(2)
 _LOG2_E, _LN_2 = np.float32(1 / math.log(2)), np.float32(math.log(2))
 _LN_2_HIGH, _LN_2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 _ROUND = np.float32(1.5 * 2**23)  # added, it leaves the integer in the last bits
@@ -56,12 +56,12 @@ _STEEPEST = np.float32(1e6)  # logits beyond it would overflow where slopes are 
 _HALF_ROOT = np.int32(0x3F3504F3)  # the bits of sqrt(1/2)
 _MANTISSA = np.int32(23)
 
-_compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
 
-@_compiled
-def _exp(x: Any) -> Any:
-    """exp(x) for x <= 0."""
+@compiled
+def exp(x: Any) -> Any:
+    """exp(x) for x <= 80, and as for −80 below it."""
     x = x if x > _LOWEST else _LOWEST
     shifted = x * _LOG2_E + _ROUND
     n = shifted - _ROUND
@@ -72,7 +72,7 @@ def _exp(x: Any) -> Any:
     return np.int32(np.float32(power).view(np.int32) + bits).view(np.float32)
 
 
-@_compiled
+@compiled
 def _twice_atanh(s: Any) -> Any:
     """log((1 + s) / (1 - s)) for |s| <= 1/3."""
     z = s * s
@@ -80,7 +80,7 @@ def _twice_atanh(s: Any) -> Any:
     return _2 * s + _2 * s * z * series
 
 
-@_compiled
+@compiled
 def _log(x: Any) -> Any:
     """Logarithm of a normal positive number."""
     bits = np.float32(x).view(np.int32)
@@ -89,20 +89,20 @@ def _log(x: Any) -> Any:
     return np.float32(n) * _LN_2 + _twice_atanh((mantissa - _1) / (mantissa + _1))
 
 
-@_compiled
+@compiled
 def _softplus(x: Any) -> Any:
     """log(1 + exp(x))."""
-    small = _exp(-abs(x))
+    small = exp(-abs(x))
     return (x if x > _0 else _0) + _twice_atanh(small / (_2 + small))
 
 
-@_compiled
+@compiled
 def _sigmoid(x: Any) -> Any:
-    small = _exp(-abs(x))
+    small = exp(-abs(x))
     return (_1 if x > _0 else small) / (_1 + small)
 
 
-@_compiled
+@compiled
 def _load(
     x: Floats, parameters: Floats, start: int, size: int, bound: Any, work: Floats, places: _Places
 ) -> None:
@@ -118,91 +118,75 @@ def _load(
     for lane in range(size):
         row = table[places[lane]]
         for k in range(2 * BINS):
-            work[k * _LANES + lane] = row[k]
+            work[k * LANES + lane] = row[k]
         for k in range(BINS - 1):
-            logit = row[2 * BINS + k]
-            work[(_SLOPES + 1 + k) * _LANES + lane] = logit if logit < _STEEPEST else _STEEPEST
-        work[_SLOPES * _LANES + lane] = _0
-        work[(_SLOPES + BINS) * _LANES + lane] = _0
+            work[(_SLOPES + 1 + k) * LANES + lane] = row[2 * BINS + k]
 
 
-@_compiled
-def _size(size: int, bound: Any, scale: Any, offset: Any, rows: Floats, knots: Floats) -> None:
-    """Make widths or heights of the logits in the first BINS rows, and where these bins begin."""
+@compiled
+def _size(size: int, scale: Any, offset: Any, rows: Floats, shares: Floats) -> None:
+    """Make widths or heights of the logits in the first BINS rows."""
     for lane in range(size):
         most = rows[lane]
         for k in range(1, BINS):
-            logit = rows[k * _LANES + lane]
+            logit = rows[k * LANES + lane]
             most = logit if logit > most else most
         total = _0
         for k in range(BINS):
-            power = _exp(rows[k * _LANES + lane] - most)
-            rows[k * _LANES + lane] = power
+            power = exp(rows[k * LANES + lane] - most)
+            rows[k * LANES + lane] = power
             total += power
-        share = scale / total
-        for k in range(BINS):
-            rows[k * _LANES + lane] = rows[k * _LANES + lane] * share + offset
+        shares[lane] = scale / total
     for lane in range(size):
-        edge = -bound
         for k in range(BINS):
-            knots[k * _LANES + lane] = edge
-            edge += rows[k * _LANES + lane]
+            rows[k * LANES + lane] = rows[k * LANES + lane] * shares[lane] + offset
 
 
-@_compiled
-def _find(size: int, least: Any, one: Any, knots: Floats, work: Floats) -> None:
-    """The bin of each point, among those that begin at these knots."""
+@compiled
+def _find(size: int, backwards: bool, bound: Any, work: Floats) -> None:
+    """The bin of each point, on the axis of x or backwards of y: its place, size and slopes."""
     for lane in range(size):
-        point, number = work[_POINT + lane], _0
-        for k in range(1, BINS):
-            number += _1 if point >= knots[k * _LANES + lane] else _0
+        point = work[_POINT + lane]
+        x, y, number = -bound, -bound, _0
+        left, bottom, width, height = x, y, work[lane], work[BINS * LANES + lane]
+        logit_0, logit_1 = work[_SLOPES * LANES + lane], work[(_SLOPES + 1) * LANES + lane]
+        for k in range(1, BINS):  # choosing beats reading from a computed place
+            x += work[(k - 1) * LANES + lane]
+            y += work[(BINS + k - 1) * LANES + lane]
+            later = point >= (y if backwards else x)
+            number += _1 if later else _0
+            left, bottom = x if later else left, y if later else bottom
+            width = work[k * LANES + lane] if later else width
+            height = work[(BINS + k) * LANES + lane] if later else height
+            logit_0 = work[(_SLOPES + k) * LANES + lane] if later else logit_0
+            logit_1 = work[(_SLOPES + k + 1) * LANES + lane] if later else logit_1
         work[_NUMBER + lane] = number
-    for lane in range(size):
-        place = np.int64(work[_NUMBER + lane]) * _LANES + lane
-        work[_WIDTH + lane] = work[place]
-        work[_HEIGHT + lane] = work[BINS * _LANES + place]
-        work[_SLOPE_0 + lane] = work[_SLOPES * _LANES + place]
-        work[_SLOPE_1 + lane] = work[(_SLOPES + 1) * _LANES + place]
-        work[_LEFT + lane] = work[_KNOTS * _LANES + place]
-        work[_BOTTOM + lane] = work[(_KNOTS + BINS) * _LANES + place]
-    for lane in range(size):
-        work[_SLOPE_0 + lane] = _softplus(work[_SLOPE_0 + lane] + one) + least
-        work[_SLOPE_1 + lane] = _softplus(work[_SLOPE_1 + lane] + one) + least
+        work[_LEFT + lane], work[_BOTTOM + lane] = left, bottom
+        work[_WIDTH + lane], work[_HEIGHT + lane] = width, height
+        work[_LOGIT_0 + lane], work[_LOGIT_1 + lane] = logit_0, logit_1
 
 
-@_compiled
+@compiled
 def _prepare(
-    x: Floats,
-    parameters: Floats,
-    start: int,
-    size: int,
-    backwards: bool,
-    bound: float,
-    least: float,
-    one: float,
-    work: Floats,
-    places: _Places,
+    size: int, backwards: bool, bound: float, least: float, one: float, work: Floats
 ) -> None:
-    """Fill `work` for some points x, or backwards y."""
-    end, scale = np.float32(bound), np.float32(2 * bound * (1 - BINS * least))
-    offset = np.float32(2 * bound * least)
-    widths, heights = work[:], work[BINS * _LANES :]
-    of_x, of_y = work[_KNOTS * _LANES :], work[(_KNOTS + BINS) * _LANES :]
-    _load(x, parameters, start, size, end, work, places)
-    _size(size, end, scale, offset, widths, of_x)
-    _size(size, end, scale, offset, heights, of_y)
-    _find(size, np.float32(least), np.float32(one), of_y if backwards else of_x, work)
+    """From points x, or backwards y, and their parameters find all that belongs to them."""
+    scale, offset = np.float32(2 * bound * (1 - BINS * least)), np.float32(2 * bound * least)
+    flattest, shift = np.float32(least), np.float32(one)
+    for lane in range(size):
+        work[_SLOPES * LANES + lane] = work[(_SLOPES + BINS) * LANES + lane] = _0
+    _size(size, scale, offset, work[:], work[_SHARE:])
+    _size(size, scale, offset, work[BINS * LANES :], work[_SHARE:])
+    _find(size, backwards, np.float32(bound), work)
+    for lane in range(size):
+        logit_0, logit_1 = work[_LOGIT_0 + lane], work[_LOGIT_1 + lane]
+        logit_0 = logit_0 if logit_0 < _STEEPEST else _STEEPEST
+        logit_1 = logit_1 if logit_1 < _STEEPEST else _STEEPEST
+        work[_SLOPE_0 + lane] = _softplus(logit_0 + shift) + flattest
+        work[_SLOPE_1 + lane] = _softplus(logit_1 + shift) + flattest
 
 
-@_compiled
-def _log_slope(t: Any, s: Any, slope_0: Any, slope_1: Any) -> Any:
-    p = t * (_1 - t)
-    share = s / (s + (slope_0 + slope_1 - _2 * s) * p)
-    top = slope_1 * t * t + _2 * s * p + slope_0 * (_1 - t) * (_1 - t)
-    return _log(top) + _2 * _log(share)
-
-
-@_compiled
+@compiled
 def _forwards(size: int, work: Floats) -> None:
     """Points x become y."""
     for lane in range(size):
@@ -212,30 +196,50 @@ def _forwards(size: int, work: Floats) -> None:
         t = (work[_POINT + lane] - work[_LEFT + lane]) / width
         p = t * (_1 - t)
         rise = (s * t * t + d0 * p) / (s + (d0 + d1 - _2 * s) * p)
-        work[_POINT + lane] = work[_BOTTOM + lane] + height * rise
-        work[_LOG_SLOPE + lane] = _log_slope(t, s, d0, d1)
+        work[_POINT + lane], work[_PART + lane] = work[_BOTTOM + lane] + height * rise, t
 
 
-@_compiled
+@compiled
 def _backwards(size: int, work: Floats) -> None:
     """Points y become x."""
     for lane in range(size):
         width, height = work[_WIDTH + lane], work[_HEIGHT + lane]
-        d0, d1 = work[_SLOPE_0 + lane], work[_SLOPE_1 + lane]
-        s = height / width
         # In float64, because the discriminant is a small difference where the slope falls.
-        tall, mean, steep = np.float64(height), np.float64(s), np.float64(d0)
+        tall, mean = np.float64(height), np.float64(height / width)
+        d0, d1 = np.float64(work[_SLOPE_0 + lane]), np.float64(work[_SLOPE_1 + lane])
         rise = np.float64(work[_POINT + lane]) - np.float64(work[_BOTTOM + lane])
-        bend = rise * (steep + np.float64(d1) - 2.0 * mean)
-        a, b, c = tall * (mean - steep) + bend, tall * steep - bend, mean * rise
+        bend = rise * (d0 + d1 - 2.0 * mean)
+        a, b, c = tall * (mean - d0) + bend, tall * d0 - bend, mean * rise
         inner = b * b + 4.0 * a * c
         # The root in [0, 1], in the form that loses no digits; rounding can take it below zero.
         t = np.float32(2.0 * c / (b + math.sqrt(inner if inner > 0.0 else 0.0)))
-        work[_POINT + lane] = work[_LEFT + lane] + t * width
-        work[_LOG_SLOPE + lane] = -_log_slope(t, s, d0, d1)
+        work[_POINT + lane], work[_PART + lane] = work[_LEFT + lane] + t * width, t
 
 
-@_compiled
+@compiled
+def _log_slopes(size: int, work: Floats) -> None:
+    """log dy/dx at points that were moved either way."""
+    for lane in range(size):
+        d0, d1, t = work[_SLOPE_0 + lane], work[_SLOPE_1 + lane], work[_PART + lane]
+        s, p = work[_HEIGHT + lane] / work[_WIDTH + lane], t * (_1 - t)
+        share = s / (s + (d0 + d1 - _2 * s) * p)
+        top = d1 * t * t + _2 * s * p + d0 * (_1 - t) * (_1 - t)
+        work[_LOG_SLOPE + lane] = _log(top) + _2 * _log(share)
+
+
+@compiled
+def invert(points: Floats, bound: float, least: float, one: float, work: Floats) -> None:
+    """LANES points y become x, given in `work` rows of widths, heights, a gap, and slopes."""
+    end = np.float32(bound)
+    for lane in range(LANES):
+        work[_POINT + lane] = min(max(points[lane], -end), end)
+    _prepare(LANES, True, bound, least, one, work)
+    _backwards(LANES, work)
+    for lane in range(LANES):
+        points[lane] = work[_POINT + lane] if abs(points[lane]) < end else points[lane]
+
+
+@compiled
 def transform(
     x: Floats, parameters: Floats, backwards: bool, bound: float, least: float, one: float
 ) -> tuple[Floats, Floats]:
@@ -243,23 +247,26 @@ def transform(
     flat = x.reshape(-1)
     moved, log_slope = np.empty_like(flat), np.empty_like(flat)
     end = np.float32(bound)
-    work, places = np.zeros(_ROWS * _LANES, dtype=np.float32), np.zeros(_LANES, dtype=np.int64)
-    for start in range(0, flat.size, _LANES):
-        size = min(_LANES, flat.size - start)
-        _prepare(x, parameters, start, size, backwards, bound, least, one, work, places)
+    work, places = np.zeros(WORK, dtype=np.float32), np.zeros(LANES, dtype=np.int64)
+    for start in range(0, flat.size, LANES):
+        size = min(LANES, flat.size - start)
+        _load(x, parameters, start, size, end, work, places)
+        _prepare(size, backwards, bound, least, one, work)
         if backwards:
             _backwards(size, work)
         else:
             _forwards(size, work)
+        _log_slopes(size, work)
         for lane in range(size):
             given = flat[start + lane]
             inside = abs(given) < end
             moved[start + lane] = work[_POINT + lane] if inside else given
-            log_slope[start + lane] = work[_LOG_SLOPE + lane] if inside else _0
+            slope = -work[_LOG_SLOPE + lane] if backwards else work[_LOG_SLOPE + lane]
+            log_slope[start + lane] = slope if inside else _0
     return moved.reshape(x.shape), log_slope.reshape(x.shape)
 
 
-@_compiled
+@compiled
 def gradients(
     x: Floats,
     parameters: Floats,
@@ -274,10 +281,11 @@ def gradients(
     grad_x, grad_parameters = np.empty_like(flat), np.zeros_like(parameters)
     table = grad_parameters.reshape(-1, 3 * BINS - 1)
     end = np.float32(bound)
-    work, places = np.zeros(_ROWS * _LANES, dtype=np.float32), np.zeros(_LANES, dtype=np.int64)
-    for start in range(0, flat.size, _LANES):
-        size = min(_LANES, flat.size - start)
-        _prepare(x, parameters, start, size, False, bound, least, one, work, places)
+    work, places = np.zeros(WORK, dtype=np.float32), np.zeros(LANES, dtype=np.int64)
+    for start in range(0, flat.size, LANES):
+        size = min(LANES, flat.size - start)
+        _load(x, parameters, start, size, end, work, places)
+        _prepare(size, False, bound, least, one, work)
         for lane in range(size):
             inside = abs(flat[start + lane]) < end
             work[_OF_Y + lane] = of_y[start + lane] if inside else _0
@@ -291,7 +299,7 @@ def gradients(
     return grad_x.reshape(x.shape), grad_parameters
 
 
-@_compiled
+@compiled
 def _differentiate(size: int, work: Floats) -> None:
     """From the gradients for y and log dy/dx those for x, and for the bin's size and slopes."""
     for lane in range(size):
@@ -319,7 +327,7 @@ def _differentiate(size: int, work: Floats) -> None:
         work[_OF_SLOPE_1 + lane] = shared + gn * t * t
 
 
-@_compiled
+@compiled
 def _of_logits(size: int, bound: float, least: float, one: Any, work: Floats) -> None:
     """Put the gradients for the parameters in their places, through softmax and softplus."""
     scale, offset = np.float32(2 * bound * (1 - BINS * least)), np.float32(2 * bound * least)
@@ -327,17 +335,14 @@ def _of_logits(size: int, bound: float, least: float, one: Any, work: Floats) ->
     for lane in range(size):
         work[_OF_X + lane] = -work[_OF_X + lane]
     _through_softmax(size, scale, offset, work[_OF_X:], work[_OF_WIDTH:], work, work)
-    heights = work[BINS * _LANES :]
+    heights = work[BINS * LANES :]
     _through_softmax(size, scale, offset, work[_OF_Y:], work[_OF_HEIGHT:], work, heights)
     for lane in range(size):
-        place = (_SLOPES + np.int64(work[_NUMBER + lane])) * _LANES + lane
-        work[_SLOPE_0 + lane], work[_SLOPE_1 + lane] = work[place], work[_LANES + place]
-    for lane in range(size):
-        work[_OF_SLOPE_0 + lane] *= _sigmoid(work[_SLOPE_0 + lane] + one)
-        work[_OF_SLOPE_1 + lane] *= _sigmoid(work[_SLOPE_1 + lane] + one)
+        work[_OF_SLOPE_0 + lane] *= _sigmoid(work[_LOGIT_0 + lane] + one)
+        work[_OF_SLOPE_1 + lane] *= _sigmoid(work[_LOGIT_1 + lane] + one)
 
 
-@_compiled
+@compiled
 def _through_softmax(
     size: int,
     scale: Any,
@@ -354,21 +359,21 @@ def _through_softmax(
         for k in range(BINS):
             later = before if np.float32(k) < number else _0
             grad = own if np.float32(k) == number else later
-            mean += (rows[k * _LANES + lane] - offset) * grad
+            mean += (rows[k * LANES + lane] - offset) * grad
         mean /= scale
         for k in range(BINS):
             later = before if np.float32(k) < number else _0
             grad = own if np.float32(k) == number else later
-            rows[k * _LANES + lane] = (rows[k * _LANES + lane] - offset) * (grad - mean)
+            rows[k * LANES + lane] = (rows[k * LANES + lane] - offset) * (grad - mean)
 
 
-@_compiled
+@compiled
 def _add(size: int, work: Floats, places: _Places, table: Floats) -> None:
     """Add gradients for the parameters of each point to those of its place."""
     for lane in range(size):
         row = table[places[lane]]
         for k in range(2 * BINS):
-            row[k] += work[k * _LANES + lane]
+            row[k] += work[k * LANES + lane]
         number = np.int64(work[_NUMBER + lane])
         if number > 0:
             row[2 * BINS + number - 1] += work[_OF_SLOPE_0 + lane]
