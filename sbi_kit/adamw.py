@@ -43,11 +43,10 @@ class AdamW:
         """Set all gradients to zero, before a backward pass adds to them."""
         self._gradient.zero_()
 
-    def clip(self, largest: float) -> float:
+    def clip(self, largest: float) -> Tensor:
         """The norm of all gradients, which are scaled down to the largest if it is above that."""
-        norm: float = self._gradient.norm().item()
-        if norm > largest:
-            self._gradient.mul_(largest / norm)
+        norm: Tensor = self._gradient.norm()
+        self._gradient.mul_(torch.full_like(norm, largest).div_(norm).clamp_max_(1.0))
         return norm
 
     def step(self, rate: float) -> None:

@@ -24,6 +24,7 @@ from torch import Tensor
 from sbi_kit.bank import Bank
 from sbi_kit.contracts import Array, IntArray
 from sbi_kit.data import Exchangeable, Matrix
+from sbi_kit.device import CPU, send
 from sbi_kit.encoder import to_tensor
 from sbi_kit.seeds import numpy_stream
 from sbi_kit.summary.encoded import AnyStandardizer
@@ -58,6 +59,7 @@ class BankBatches:
         batch_size: Datasets per batch.
         seed: Seed of order and parts.
         window: Bytes of standardised observations to hold at a time, roughly; a batch at least.
+        device: Where the window is, and the batches made of it.
     """
 
     def __init__(
@@ -71,8 +73,9 @@ class BankBatches:
         batch_size: int,
         seed: int,
         window: int = _WINDOW,
+        device: torch.device = CPU,
     ) -> None:
-        self.seed = seed
+        self.seed, self.device = seed, device
         self.batch_size = min(batch_size, len(training))
         self.trained = len(training)
         self.per_pass = len(training) // self.batch_size
@@ -92,7 +95,7 @@ class BankBatches:
         low, high = bank.data.n_range
         nested = isinstance(bank.data, (Exchangeable, Matrix)) and bank.data.nested and low < high
         self.smallest = low if nested else None
-        self.u = to_tensor(bank.prior.whiten(bank.theta[rows]))
+        self.u = send(to_tensor(bank.prior.whiten(bank.theta[rows])), device)
         self._pass = (-1, np.empty((0, 0), dtype=np.int64))
         self._window: tuple[tuple[int, int], _Window] | None = None
         # Validation rows are read again and again, so they stay if they are few.
@@ -181,19 +184,19 @@ class BankBatches:
             free = free[len(values) :]
             if self._streamed:
                 self._bank.release()
-        return _Window(places, ends - self.n[places], flat)
+        return _Window(places, ends - self.n[places], send(flat, self.device))
 
     def _batch(
         self, window: _Window, index: IntArray, first: IntArray, n: IntArray
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Observations first..first + n − 1 of the datasets at `index`."""
-        longest = int(n.max())
+        longest, last = int(n.max()), len(window.flat) - 1
         starts = window.starts[np.searchsorted(window.places, index)] + first
+        sent = send(torch.from_numpy(np.stack([index, starts, n])), self.device)
+        places = sent[1][:, None] + torch.arange(longest, device=self.device)
         # Beyond a dataset's end stand its neighbour's values, which the summary masks.
-        places = np.minimum(starts[:, None] + np.arange(longest), len(window.flat) - 1)
-        x = window.flat.index_select(0, torch.from_numpy(places.ravel()))
-        u = self.u.index_select(0, torch.from_numpy(index))
-        return u, x.view(len(index), longest, -1), torch.from_numpy(n)
+        x = window.flat.index_select(0, places.clamp_max_(last).flatten())
+        return self.u.index_select(0, sent[0]), x.view(len(index), longest, -1), sent[2]
 
 
 def observations(bank: Bank, rows: IntArray, summary: str) -> Array:

@@ -1,6 +1,6 @@
 """From datasets to summaries: lay out, standardise, summarise, whatever their sizes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from sbi_kit.checks import BadValue
 from sbi_kit.context import names_of
 from sbi_kit.contracts import Array, IntArray
 from sbi_kit.data import AnyLayout, Datasets, Matrix, Vector, missable
+from sbi_kit.device import device_of, moved, send
 from sbi_kit.familiarity import column_statistics
 from sbi_kit.network import Network
 from sbi_kit.summary.encoded import AnyStandardizer
@@ -40,19 +41,26 @@ class Encoder:
         """The first member, which is what a fit of one member would be."""
         return self.networks[0]
 
+    def on(self, device: torch.device) -> "Encoder":
+        """The same, with its networks on a device."""
+        return replace(self, networks=tuple(moved(network, device) for network in self.networks))
+
     @torch.inference_mode()
     def summarise(self, x: Datasets) -> Tensor:
-        """The summary networks' outputs for b datasets side by side, shape (b, members * width)."""
+        """The summary networks' outputs for b datasets side by side, shape (b, members * width).
+
+        They are where the networks are.
+        """
         rows = as_rows(x, self.data, self.summary)
         order = np.argsort(rows.n, kind="stable")  # similar sizes together: little padding
         size = max(1, _TOGETHER // rows.values.shape[1])
-        parts = []
+        device, parts = device_of(self.network), []
         for index in np.split(order, range(size, len(order), size)):
             part = rows.take(index)
-            tensors = to_tensors(part, self.standardizer)
+            tensors = [send(tensor, device) for tensor in to_tensors(part, self.standardizer)]
             members = [network.features(*tensors) for network in self.networks]
             parts.append(torch.cat(members, dim=-1))
-        return torch.cat(parts)[np.argsort(order)]
+        return torch.cat(parts)[send(torch.from_numpy(np.argsort(order)), device)]
 
     def describe(self, x: Datasets, summaries: Tensor) -> Array:
         """What strange datasets are told by: their summaries and, beside them, plain statistics.
@@ -70,7 +78,8 @@ class Encoder:
             self._statistics(rows.take(slice(start, start + size)))
             for start in range(0, len(rows), size)
         ]
-        return np.concatenate([summaries.numpy(), np.concatenate(parts)], axis=1, dtype=np.float64)
+        seen = [summaries.cpu().numpy(), np.concatenate(parts)]
+        return np.concatenate(seen, axis=1, dtype=np.float64)
 
     @property
     def statistics(self) -> int:

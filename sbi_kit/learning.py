@@ -26,6 +26,7 @@ from sbi_kit.batches import observations, standardise
 from sbi_kit.checks import BadValue, expect_integer, expect_name
 from sbi_kit.contracts import Array, IntArray
 from sbi_kit.data import AnyLayout, Matrix, Series
+from sbi_kit.device import CPU
 from sbi_kit.encoder import Encoder, row_columns, row_missable, to_tensor
 from sbi_kit.familiarity import fit_familiarity
 from sbi_kit.network import Architecture, Network, build_network
@@ -236,6 +237,7 @@ def learn(
     *,
     seed: int,
     settings: Sequence[Any],
+    device: torch.device,
     checkpoint: str | PathLike[str] | None,
     progress: Progress | None,
     member: int = 0,
@@ -250,6 +252,7 @@ def learn(
         sizes: The network's architecture.
         seed: Seed of the weights.
         settings: What the batches depend on besides; another checkpoint is refused by it.
+        device: Where the batches are, and the network will be.
         checkpoint: File to save to and to resume from.
         progress: Called about every half second.
         member: Which member of an ensemble it is, from 0, and which part of the checkpoint its.
@@ -260,6 +263,7 @@ def learn(
     """
     network = build_network(sizes, torch_seed(seed, "weights"))
     network.adapt(*_some(material), to_tensor(material.standardizer.zero))
+    network.to(device)
 
     def loss(batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         log_q: Tensor = network(*batch)
@@ -294,7 +298,10 @@ def _some(material: Material) -> tuple[Tensor, Tensor]:
 def posterior_of(
     material: Material, networks: Sequence[Network], sizes: Architecture, history: dict[str, Any]
 ) -> NeuralPosterior:
-    """The posterior of one or several trained networks, which knows what simulations look like."""
+    """The posterior of one or several trained networks, which knows what simulations look like.
+
+    It is on the CPU, wherever they were trained.
+    """
     bank = material.bank
     encoder = Encoder(bank.data, material.summary, material.standardizer, tuple(networks))
     reference, held_out = (
@@ -307,7 +314,7 @@ def posterior_of(
         data=bank.data,
         simulator=bank.simulator,
         architecture=sizes,
-        encoder=encoder,
+        encoder=encoder.on(CPU),
         familiarity=fit_familiarity(reference, held_out, widths),
         history=history,
         model=bank.model,

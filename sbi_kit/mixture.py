@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sbi_kit.contracts import Array, IntArray
+from sbi_kit.device import at_a_time, device_of, send
 from sbi_kit.network import Network
 from sbi_kit.sampler import Sampler, sampler
 from sbi_kit.seeds import numpy_stream
@@ -57,30 +58,30 @@ def draw(
     Yields:
         A place among all (b, draws), and what stands there, shape (rows, columns, d).
     """
-    rng, d = numpy_stream(seed, "posterior"), networks[0].flow.d
+    rng, d, device = numpy_stream(seed, "posterior"), networks[0].flow.d, device_of(networks[0])
     samplers = [sampler(network.flow) for network in networks]
     whose = _members(len(networks), draws, seed)
-    for rows, part in _pieces(len(features[0]), draws):
+    for rows, part in _pieces(len(features[0]), draws, at_a_time(_CHUNK, device)):
         projected = _project(networks, features, rows)
         for columns in part:
             shape = rows.stop - rows.start, columns.stop - columns.start, d
-            noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
-            yield (rows, columns), _draw(samplers, projected, noise, whose[columns]).numpy()
+            noise = send(torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)), device)
+            yield (rows, columns), _draw(samplers, projected, noise, whose[columns]).cpu().numpy()
 
 
 def log_density(networks: Sequence[Network], features: Sequence[Tensor], u: Array) -> Array:
     """log q of points u (b, draws, d), shape (b, draws); features are as in `draw`."""
-    log_q = np.empty(u.shape[:2])
-    for rows, part in _pieces(*u.shape[:2]):
+    log_q, device = np.empty(u.shape[:2]), device_of(networks[0])
+    for rows, part in _pieces(len(u), u.shape[1], at_a_time(_CHUNK, device)):
         projected = _project(networks, features, rows)
         for columns in part:
-            points = torch.from_numpy(u[rows, columns].astype(np.float32))
+            points = send(torch.from_numpy(u[rows, columns].astype(np.float32)), device)
             with torch.inference_mode():
                 each = [
                     network.flow.log_prob_of_draws(points, context)
                     for network, context in zip(networks, projected, strict=True)
                 ]
-                log_q[rows, columns] = log_mean(each).double().numpy()
+                log_q[rows, columns] = log_mean(each).cpu().double().numpy()
     return log_q
 
 
@@ -100,7 +101,7 @@ def _draw(
         return samplers[0](noise, projected[0])
     u = torch.empty_like(noise)
     for k, member in enumerate(samplers):
-        mine = torch.from_numpy(np.flatnonzero(whose == k))
+        mine = send(torch.from_numpy(np.flatnonzero(whose == k)), noise.device)
         if len(mine):
             u[:, mine] = member(noise[:, mine], projected[k])
     return u
@@ -121,9 +122,9 @@ def _members(k: int, draws: int, seed: int) -> IntArray:
     return order
 
 
-def _pieces(b: int, draws: int) -> Iterator[tuple[slice, list[slice]]]:
-    """Some datasets at a time, and their draws at a time, so that a piece has _CHUNK rows."""
-    datasets = max(1, _CHUNK // max(1, draws))
-    columns = [slice(start, min(start + _CHUNK, draws)) for start in range(0, draws, _CHUNK)]
+def _pieces(b: int, draws: int, size: int) -> Iterator[tuple[slice, list[slice]]]:
+    """Some datasets at a time, and their draws at a time, so that a piece has `size` rows."""
+    datasets = max(1, size // max(1, draws))
+    columns = [slice(start, min(start + size, draws)) for start in range(0, draws, size)]
     for row in range(0, b, datasets):
         yield slice(row, min(row + datasets, b)), columns

@@ -6,7 +6,7 @@ back through the prior, so they never leave its support.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from typing import Any, final
 
@@ -24,6 +24,7 @@ from sbi_kit.checks import (
 )
 from sbi_kit.contracts import Array
 from sbi_kit.data import AnyLayout, Datasets, layout_from_dict, read
+from sbi_kit.device import expect_device
 from sbi_kit.encoder import Encoder
 from sbi_kit.familiarity import Familiarity
 from sbi_kit.network import Architecture, Network, build_network, shapes_of
@@ -146,7 +147,7 @@ class NeuralPosterior:
             BadValue, BadType: As for `sample`.
         """
         features = self.encoder.summarise(read(x, self.data, context))
-        return features.double().numpy()
+        return features.cpu().double().numpy()
 
     def estimate(
         self,
@@ -220,6 +221,19 @@ class NeuralPosterior:
         return infer_observed(
             self, observed, seen, draws=draws, predictive=predictive, seed=seed, model=model
         )
+
+    def on(self, device: str) -> "NeuralPosterior":
+        """The same posterior, asked on a device; what its methods return is in numpy as ever.
+
+        Draws of a seed are those of the CPU up to rounding, and its file is the same.
+
+        Args:
+            device: "cpu", or "cuda" or "cuda:1" for a GPU.
+
+        Raises:
+            BadType, BadValue: It is no device, or torch has no such GPU.
+        """
+        return replace(self, encoder=self.encoder.on(expect_device(device)))
 
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
         """Write the posterior to a directory that `load` reads, its certificate with it.

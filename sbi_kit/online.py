@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import torch
 
 from sbi_kit import contracts
 from sbi_kit.bank import Bank, Block, usable_rows
@@ -30,6 +31,7 @@ from sbi_kit.checks import BadValue, expect_integer, expect_number
 from sbi_kit.chunks import Outcome
 from sbi_kit.contracts import IntArray
 from sbi_kit.data import AnyLayout
+from sbi_kit.device import CPU, expect_device
 from sbi_kit.learning import (
     Material,
     architecture_for,
@@ -83,6 +85,7 @@ def fit_online(
     width: int | None = None,
     hidden: int = 64,
     blocks: int = 3,
+    device: str = "cpu",
     checkpoint: str | PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> NeuralPosterior:
@@ -116,6 +119,9 @@ def fit_online(
             fixed size.
         hidden: Width of the networks inside summary and flow.
         blocks: Coupling blocks of the flow.
+        device: Where to train: "cpu", or "cuda" or "cuda:1" for a GPU, which rounds otherwise, and
+            not always alike; the same bytes from the same seed are the CPU's. The posterior is on
+            the CPU; its method `on` moves it.
         checkpoint: File to save to while training and to resume from after a kill; without a path,
             simulations that were kept are then drawn again.
         progress: Called about every half second with a `train.Report`, once the first block of
@@ -136,6 +142,7 @@ def fit_online(
     """
     expect_simulator(model)
     expect_workers(workers, executor)
+    place = expect_device(device)
     limit = _expect_an_end(simulations, steps, seconds, path)
     name = summary_for(cast(AnyLayout, model.data), summary)
     wanted = sys.maxsize if limit is None else limit
@@ -188,7 +195,9 @@ def fit_online(
         else f"the training before is in {checkpoint}",
     )
     with closing(supply):
-        batches = _OnlineBatches(material, supply, batch_size=size, bad_share=bad_share, seed=seed)
+        batches = _OnlineBatches(
+            material, supply, batch_size=size, bad_share=bad_share, seed=seed, device=place
+        )
         network, state = learn(
             material,
             batches,
@@ -196,6 +205,7 @@ def fit_online(
             sizes,
             seed=seed,
             settings=(limit, size, bad_share),
+            device=place,
             checkpoint=checkpoint,
             progress=progress,
         )
@@ -357,10 +367,17 @@ class _OnlineBatches:
     """
 
     def __init__(
-        self, material: Material, supply: _Supply, *, batch_size: int, bad_share: float, seed: int
+        self,
+        material: Material,
+        supply: _Supply,
+        *,
+        batch_size: int,
+        bad_share: float,
+        seed: int,
+        device: torch.device = CPU,
     ) -> None:
         self._material, self._supply = material, supply
-        self._size, self._seed = batch_size, seed
+        self._size, self._seed, self._device = batch_size, seed, device
         self._bad_share = expect_number("bad_share", bad_share, low=0, high=1)
         self._first = self._batches(
             material.bank, material.training, seed, batch_size, material.validation
@@ -442,4 +459,5 @@ class _OnlineBatches:
             standardizer=self._material.standardizer,
             batch_size=size,
             seed=seed,
+            device=self._device,
         )

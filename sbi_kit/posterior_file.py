@@ -65,7 +65,7 @@ def write_posterior(
         BadValue: As for `expect_free`.
     """
     expect_free(folder, overwrite=overwrite)
-    weights = safetensors.torch.save({name: t.detach().contiguous() for name, t in tensors.items()})
+    weights = safetensors.torch.save({k: t.detach().cpu().contiguous() for k, t in tensors.items()})
     text, digest = seal(FORM, document, weights)
     folder.mkdir(parents=True, exist_ok=True)
     # Both are on the disk before either gets its name: replacing a posterior is two renames.

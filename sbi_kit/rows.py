@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sbi_kit.checks import BadType, BadValue, expect_integer, expect_number, show_shape
 from sbi_kit.contracts import IntArray
+from sbi_kit.device import send
 from sbi_kit.seeds import numpy_stream
 
 _TOGETHER = 4_096  # validation rows in a batch
@@ -48,7 +49,7 @@ class RowBatches:
     """Batches (first (b, ...), second (b, ...), ...) of tensors aligned by row.
 
     Args:
-        tensors: One or more tensors of any type, shape (rows, ...) each.
+        tensors: One or more tensors of any type on one device, shape (rows, ...) each.
         training: Row numbers to train on.
         validation: Row numbers to validate on.
         batch_size: Rows per batch, or all training rows if these are fewer.
@@ -105,7 +106,7 @@ class RowBatches:
         return self._pass[1][place * self.batch_size : (place + 1) * self.batch_size]
 
     def _take(self, index: IntArray) -> tuple[Tensor, ...]:
-        places = torch.from_numpy(index)
+        places = send(torch.from_numpy(index), self._tensors[0].device)
         return tuple(tensor.index_select(0, places) for tensor in self._tensors)
 
 

@@ -11,6 +11,10 @@ training follows from the data, and none ends at a high rate.
 
 Batches are a pure function of the step, so a run that is killed goes on from its checkpoint and
 ends with the same weights as one that was not.
+
+The losses of the steps are looked at when an evaluation is due, so that a GPU need not be waited
+for; on a CPU, and once a loss was not finite, after each step. Where one was not, whatever came of
+it is dropped: training goes on from the best weights at a lower rate.
 """
 
 import math
@@ -26,6 +30,7 @@ from torch import Tensor, nn
 from sbi_kit.adamw import AdamW
 from sbi_kit.checkpoint import read_checkpoint, write_checkpoint
 from sbi_kit.checks import BadValue, expect_integer, expect_number
+from sbi_kit.device import device_of, lags
 
 Loss: TypeAlias = Callable[[Any], Tensor]
 
@@ -172,6 +177,7 @@ class _Run:
     """The moving parts of one call of `train`."""
 
     module: nn.Module
+    device: torch.device
     optimizer: AdamW
     loss: Loss
     batches: Batches
@@ -181,7 +187,8 @@ class _Run:
     average: dict[str, Tensor] = field(default_factory=dict)  # of the weights over recent steps
     best: dict[str, Tensor] = field(default_factory=dict)
     started: float = 0.0  # when it began, if it had not been interrupted
-    running: float = 0.0  # sum of training losses since the last evaluation
+    unseen: list[Tensor] = field(default_factory=list)  # loss and norm of steps not looked at yet
+    running: float = 0.0  # sum of training losses since the last evaluation, as far as seen
     counted: int = 0
 
 
@@ -197,12 +204,12 @@ def train(
     member: int = 0,
     members: int = 1,
 ) -> State:
-    """Train a module in place and leave it with its best weights.
+    """Train a module in place, on the device where it is, and leave it with its best weights.
 
     Args:
         module: What to train.
         loss: Maps a batch to one loss per row, shape (rows,).
-        batches: Where batches come from.
+        batches: Where batches come from, on the device of the module.
         recipe: How to train.
         checkpoint: File to resume from and to save to at every evaluation.
         identity: Says what is trained on what; a checkpoint of another identity is refused.
@@ -220,7 +227,7 @@ def train(
     optimizer = AdamW(module, decay=recipe.weight_decay)
     state = State(step=0, end=recipe.steps)
     weights = {k: v for k, v in module.state_dict().items() if v.is_floating_point()}
-    run = _Run(module, optimizer, loss, batches, recipe, state, weights)
+    run = _Run(module, device_of(module), optimizer, loss, batches, recipe, state, weights)
     if checkpoint is not None:
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         found = read_checkpoint(checkpoint, part=member)
@@ -234,6 +241,8 @@ def train(
     while run.state.step < run.state.end:
         _step(run)
         due = _due(run)
+        if due or run.state.cut < 1 or not lags(run.device):
+            _look(run)
         if due:
             run.state = replace(run.state, seconds=time.monotonic() - run.started)
             _evaluate(run)
@@ -266,15 +275,22 @@ def _step(run: _Run) -> None:
     loss = run.loss(run.batches.training(run.state.step)).mean()
     run.optimizer.clear()
     loss.backward()
-    norm, value = run.optimizer.clip(run.recipe.clip), loss.item()
-    if not (math.isfinite(value) and math.isfinite(norm)):
-        _recover(run, value)
-        return
+    run.unseen += [loss.detach(), run.optimizer.clip(run.recipe.clip)]
     run.optimizer.step(run.state.learning_rate(run.recipe))
     _average(run)
-    run.running += value
-    run.counted += 1
     run.state = replace(run.state, step=run.state.step + 1)
+
+
+def _look(run: _Run) -> None:
+    """Read the losses since the last look, all at once, and recover if one was not finite."""
+    seen = torch.stack(run.unseen).view(-1, 2).cpu().tolist()
+    run.unseen.clear()
+    for value, norm in seen:
+        if not (math.isfinite(value) and math.isfinite(norm)):
+            _recover(run, value)
+            return
+        run.running += value
+        run.counted += 1
 
 
 @torch.no_grad()
@@ -293,18 +309,19 @@ def _return(run: _Run) -> None:
 
 def _recover(run: _Run, value: float) -> None:
     """Back to the last good weights at a lower rate; once."""
-    if run.state.cut < 1:
-        rows = run.batches.rows(run.state.step)
+    if run.state.cut < 1:  # and so each step was looked at
+        step = run.state.step - 1
+        rows = run.batches.rows(step)
         shown = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
         raise BadValue(
             "a finite loss, the learning rate having been cut once already",
-            f"{value} at step {run.state.step} in the batch of rows {shown}",
+            f"{value} at step {step} in the batch of rows {shown}",
             "look at these simulations for extreme values, or lower learning_rate",
         )
     _return(run)
     run.optimizer.forget()
     cooling_rate = run.state.cooling_rate * _CUT
-    run.state = replace(run.state, cut=_CUT, cooling_rate=cooling_rate, step=run.state.step + 1)
+    run.state = replace(run.state, cut=_CUT, cooling_rate=cooling_rate)
 
 
 @torch.no_grad()
@@ -313,11 +330,12 @@ def _evaluate(run: _Run) -> None:
     latest = _copy_weights(run.module)
     run.module.load_state_dict(run.average)
     run.module.eval()
-    total, rows = 0.0, 0
+    sums, rows = [], 0
     for batch in run.batches.validation():
         losses = run.loss(batch)
-        total += losses.double().sum().item()
+        sums.append(losses.double().sum())
         rows += len(losses)
+    total = sum(torch.stack(sums).cpu().tolist())
     run.module.train()
     state = run.state
     validation = total / rows if math.isfinite(total) else math.inf
@@ -373,6 +391,7 @@ def _resume(
         )
     history = tuple(tuple(entry) for entry in notes["state"].pop("evaluations"))
     run.state = State(**notes["state"], evaluations=history)
+    tensors = {name: tensor.to(run.device) for name, tensor in tensors.items()}
     run.best, run.average = _part(tensors, "best."), _part(tensors, "average.")
     if run.state.step >= run.state.end:
         return

@@ -22,7 +22,7 @@ FLOORS = {
         "summary.two_way summary.moments summary.soft summary.set_transformer "
         "summary.windows summary.cells summary.recurrent summary.convolution "
         "summary.standardize summary.encoded "
-        "spline spline_kernels draw_kernels flow sampler network mixture encoder batches "
+        "device spline spline_kernels draw_kernels flow sampler network mixture encoder batches "
         "familiarity rows adamw train checkpoint posterior_file certificate importance inference "
         "observing saving"
     ),

@@ -14,6 +14,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from sbi_kit.device import at_a_time
 from sbi_kit.summary.gated import Gated, GatedBlock
 from sbi_kit.summary.moments import Moments
 from sbi_kit.summary.ragged import log_size, mask_of, max_over, mean_over
@@ -58,7 +59,7 @@ class DeepSet(nn.Module):
 
         Some datasets are seen at a time, so that what is computed stays in cache.
         """
-        size = max(1, _TOGETHER // x.shape[1])
+        size = max(1, at_a_time(_TOGETHER, x.device) // x.shape[1])
         pairs = zip(x.split(size), n.split(size), strict=True)
         return torch.cat([_pooled(self.shape(part), sizes) for part, sizes in pairs])
 

@@ -90,11 +90,12 @@ def _relations(moments: Tensor, n: Tensor) -> Tensor:
     size = matrix.diagonal(dim1=-2, dim2=-1).sqrt()  # (b, k + 1)
     scaled = matrix / (size[:, :, None] * size[:, None])
     # Beside columns a million times as large, float64 loses the one observation.
-    precision = torch.linalg.inv(scaled + _JITTER * identity)
+    precision, _ = torch.linalg.inv_ex(scaled + _JITTER * identity)  # `inv` waits for a GPU's word
     variance = precision.diagonal(dim1=-2, dim2=-1).reciprocal()
-    others = ~identity.bool()
-    others[:, 0] = False  # the constant is no column
     ratio = size[:, None] / size[:, :, None]
     coefficients = -precision * variance[:, None] * ratio  # of column j given i, at (i, j)
+    # Of columns 1..k what is at (i, i) is left out: of each run of k + 1 numbers, the last.
+    runs = coefficients[:, :, 1:].reshape(len(moments), -1, moments.shape[-1])
+    others = runs[..., :-1].flatten(1)
     residual = (variance * size.square())[:, 1:]
-    return torch.cat([coefficients[:, others], residual], dim=-1).to(moments.dtype)
+    return torch.cat([others, residual], dim=-1).to(moments.dtype)
