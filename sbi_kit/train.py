@@ -391,8 +391,10 @@ def _resume(
         )
     history = tuple(tuple(entry) for entry in notes["state"].pop("evaluations"))
     run.state = State(**notes["state"], evaluations=history)
-    tensors = {name: tensor.to(run.device) for name, tensor in tensors.items()}
-    run.best, run.average = _part(tensors, "best."), _part(tensors, "average.")
+    run.best, run.average = (
+        {name: tensor.to(run.device) for name, tensor in _part(tensors, part).items()}
+        for part in ("best.", "average.")
+    )
     if run.state.step >= run.state.end:
         return
     run.module.load_state_dict(_part(tensors, "module."))

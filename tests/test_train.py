@@ -504,6 +504,77 @@ def test_a_validation_that_is_never_finite_is_an_error():
         train(module, squares(module), batches, Recipe(steps=50, evaluate_every=10))
 
 
+# A device that lags, whose losses are looked at where an evaluation is due
+
+
+@pytest.fixture
+def lagging(monkeypatch):
+    monkeypatch.setattr("sbi_kit.train.lags", lambda device: True)
+
+
+def trained(recipe, bad_steps=(), **settings):
+    module, batches = curve(width=8), noisy()
+    state = train(module, breaking(module, bad_steps, batches), batches, recipe, **settings)
+    return state, weights_of(module)
+
+
+def test_where_all_losses_are_finite_a_lag_changes_nothing(monkeypatch):
+    state, weights = trained(RESUMED)
+    monkeypatch.setattr("sbi_kit.train.lags", lambda device: True)
+    same, late = trained(RESUMED)
+    assert same == state
+    assert torch.equal(late, weights)
+
+
+def test_what_came_of_a_bad_batch_is_dropped_when_it_is_seen(lagging):
+    module, batches = line(), Lines()
+    bad = breaking(module, {25}, batches)
+    seen, judged = [], []
+
+    def loss(batch):
+        (seen if torch.is_grad_enabled() else judged).append(weights_of(module).clone())
+        return bad(batch)
+
+    recipe = Recipe(steps=60, learning_rate=0.1, evaluate_every=20, patience=100)
+    state = train(module, loss, batches, recipe)
+    assert [step for step, _, _ in state.evaluations] == [20, 40, 60]
+    assert state.cut == 0.3
+    assert torch.isfinite(seen[25]).all()
+    assert seen[26].isnan().all()  # and so to the evaluation at step 40,
+    assert torch.equal(seen[40], judged[0])  # which finds the average of step 20 again
+    assert all(math.isfinite(loss) for entry in state.evaluations for loss in entry)
+    assert torch.isfinite(weights_of(module)).all()
+
+
+def test_a_lag_costs_no_accuracy(lagging):
+    module, batches = line(), Lines()
+    recipe = Recipe(steps=600, learning_rate=0.1, evaluate_every=20, weight_decay=0)
+    state = train(module, breaking(module, {130}, batches), batches, recipe)
+    assert (state.cut, state.step) == (0.3, 600)
+    torch.testing.assert_close(module.weight, WEIGHTS, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("second", [47, 59, 75])
+def test_a_second_bad_batch_names_its_rows_at_once(lagging, second):
+    module, batches = line(), Lines()
+    loss = breaking(module, {30, second}, batches)
+    rows = ", ".join(map(str, batches.rows(second)[:8]))
+    with pytest.raises(BadValue, match=f"got nan at step {second} in the batch of rows {rows}, "):
+        train(module, loss, batches, Recipe(steps=100, evaluate_every=10))
+
+
+def test_a_training_that_lags_is_resumed_to_the_same_weights(lagging, tmp_path):
+    whole, weights = trained(RESUMED, {16})
+    module, batches = curve(width=8), noisy()
+    batches.kill_at = 31
+    loss = breaking(module, {16}, batches)
+    with pytest.raises(KeyboardInterrupt):
+        train(module, loss, batches, RESUMED, checkpoint=tmp_path / "run")
+    same, again = trained(RESUMED, {16}, checkpoint=tmp_path / "run")
+    assert same == whole
+    assert torch.equal(again, weights)
+
+
 # Recipe and surroundings
 
 
