@@ -14,6 +14,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from sbi_kit.device import lags
+
 _BETAS = 0.9, 0.99  # gradients change size within some hundred steps
 _EPSILON = 1e-8
 
@@ -46,7 +48,8 @@ class AdamW:
     def clip(self, largest: float) -> Tensor:
         """The norm of all gradients, which are scaled down to the largest if it is above that."""
         norm: Tensor = self._gradient.norm()
-        self._gradient.mul_(torch.full_like(norm, largest).div_(norm).clamp_max_(1.0))
+        if lags(norm.device) or norm > largest:  # a GPU is not asked, which would be to wait
+            self._gradient.mul_(torch.full_like(norm, largest).div_(norm).clamp_max_(1.0))
         return norm
 
     def step(self, rate: float) -> None:

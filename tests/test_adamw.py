@@ -47,6 +47,22 @@ def test_steps_are_those_of_torch(clip):
         torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6)
 
 
+def test_a_gpu_scales_what_is_large_as_the_cpu_does_and_keeps_the_rest(monkeypatch):
+    def clipped():
+        some = module()
+        optimizer = AdamW(some, decay=0.1)
+        gradients(some)
+        norm = optimizer.clip(clip)
+        return norm, torch.cat([p.grad.flatten() for p in some.parameters()])
+
+    for clip in (1e9, 3.0):
+        norm, on_cpu = clipped()
+        assert (norm > clip) == (clip == 3.0)
+        with monkeypatch.context() as patched:
+            patched.setattr("sbi_kit.adamw.lags", lambda device: True)
+            assert torch.equal(clipped()[1], on_cpu)
+
+
 def test_what_is_not_trained_stays():
     frozen = module()
     frozen[0].requires_grad_(False)
