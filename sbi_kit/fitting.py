@@ -65,9 +65,10 @@ def fit(
     Args:
         bank: The simulations.
         seed: Seed of the split, the weights and the order of batches; same seed, same posterior.
-        summary: "identity", "deep_set", "set_transformer", "two_way", "convolution", "gru",
-            "gru_both_ways" or "lstm"; or a model of `sbi_kit.latent` fitted to `bank.table()`, for
-            datasets of a fixed size, which stays as it is; None takes what suits the layout.
+        summary: "identity", "deep_set", "deep_set_twice", "set_transformer", "two_way",
+            "convolution", "gru", "gru_twice", "gru_both_ways" or "lstm"; or a model of
+            `sbi_kit.latent` fitted to `bank.table()`, for datasets of a fixed size, which stays as
+            it is; None takes what suits the layout.
         coupling: How a coupling of the flow bends parameters: "spline", or "affine".
         steps: Gradient steps at most; None allows any number within `seconds`, else 6,000, or five
             passes through the simulations if these are more. Training ends earlier where

@@ -25,14 +25,14 @@ from sbi_kit.bank import Bank
 from sbi_kit.batches import observations, standardise
 from sbi_kit.checks import BadValue, expect_integer, expect_name
 from sbi_kit.contracts import Array, IntArray
-from sbi_kit.data import AnyLayout, Matrix, Series
+from sbi_kit.data import AnyLayout, Matrix
 from sbi_kit.device import CPU
 from sbi_kit.encoder import Encoder, row_columns, row_missable, to_tensor
 from sbi_kit.familiarity import fit_familiarity
 from sbi_kit.network import Architecture, Network, build_network
 from sbi_kit.neural import NeuralPosterior
 from sbi_kit.seeds import numpy_stream, torch_seed
-from sbi_kit.summary import NEEDED, SUMMARIES, default_summary
+from sbi_kit.summary import NEEDED, SHORTENED, SUMMARIES, default_summary
 from sbi_kit.summary.encoded import (
     AnyStandardizer,
     EncodedStandardizer,
@@ -111,7 +111,7 @@ def observations_in(layout: AnyLayout, summary: str) -> float:
     if summary == "identity":
         return 1.0
     n = sum(layout.n_range) / 2
-    return min(n, WINDOWS) if NEEDED.get(summary) is Series else n
+    return min(n, WINDOWS) if summary in SHORTENED else n
 
 
 def enough(rows: IntArray) -> IntArray:

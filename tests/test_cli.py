@@ -305,8 +305,9 @@ def test_help_names_commands_defaults_and_exit_codes(run):
         ),
         (
             "fit location --out o --summary grru",
-            "Expected the name of a summary network (convolution, deep_set, gru, gru_both_ways, "
-            "identity, lstm, set_transformer, two_way); got 'grru'; did you mean 'gru'?",
+            "Expected the name of a summary network (convolution, deep_set, deep_set_twice, gru, "
+            "gru_both_ways, gru_twice, identity, lstm, set_transformer, two_way); got 'grru'; did "
+            "you mean 'gru'?",
         ),
         (
             "fit location --out o --steps 0",

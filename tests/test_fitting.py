@@ -470,7 +470,7 @@ def test_few_simulations_are_warned_of(rows):
         (
             {"summary": "deepset"},
             UnknownName,
-            r"deep_set, gru, .*; got 'deepset'; did you mean 'deep_set'",
+            r"deep_set, deep_set_twice, gru, .*; got 'deepset'; did you mean 'deep_set'",
         ),
         ({"summary": 3}, UnknownName, "name of a summary network"),
         ({"learning_rte": 1}, TypeError, "learning_rte"),

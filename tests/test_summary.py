@@ -7,7 +7,7 @@ from torch import nn
 
 from sbi_kit.data import Exchangeable, Matrix, Series, Vector
 from sbi_kit.network import Architecture, build_network, shapes_of
-from sbi_kit.summary import SUMMARIES, default_summary, two_way
+from sbi_kit.summary import SHORTENED, SUMMARIES, default_summary, two_way
 from sbi_kit.summary.cells import Cell
 from sbi_kit.summary.convolution import Halving
 from sbi_kit.summary.gated import Gated, GatedBlock
@@ -17,8 +17,8 @@ from sbi_kit.summary.windows import Windows
 
 WIDTH, INPUTS = 5, 3
 RAGGED = [name for name in SUMMARIES if name != "identity"]
-SETS = ["deep_set", "set_transformer", "two_way"]
-ORDERED = ["convolution", "gru", "gru_both_ways", "lstm"]
+SETS = ["deep_set", "deep_set_twice", "set_transformer", "two_way"]
+ORDERED = ["convolution", "gru", "gru_both_ways", "gru_twice", "lstm"]
 LONGEST = (20, 300)  # a stride of 1 and of 5
 
 
@@ -217,10 +217,34 @@ def test_a_summary_of_a_series_sees_the_order(name):
     assert (summary(x, n) - summary(x.flip(1), n)).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("name", ORDERED)
+@pytest.mark.parametrize("name", SHORTENED)
 def test_a_long_series_is_shortened(name):
     strides = [make(name, longest).windows.stride for longest in (64, 65, 1_000)]
     assert strides == [1, 2, 16]
+
+
+@pytest.mark.parametrize("name", ["deep_set", "gru"])
+def test_a_second_reading_begins_as_the_first_alone(name):
+    twice = SUMMARIES[f"{name}_twice"](INPUTS, WIDTH, 8, 20, INPUTS).double()
+    x, n = batch(8, 20)
+    assert torch.equal(twice(x, n), twice.first(x, n))
+
+
+def test_a_second_reading_weighs_an_observation_by_what_all_said():
+    """The mean of functions of single observations adds up; what the second reading adds does not.
+
+    With features held fixed, two sets that share their halves crosswise have equal sums.
+    """
+    summary = make("deep_set_twice")
+    a, b, c, d = torch.randn(4, 1, 10, INPUTS, dtype=torch.float64)
+    sets = [torch.cat(pair, dim=1) for pair in ((a, b), (c, d), (a, d), (c, b))]
+    n = torch.tensor([20])
+    added = [summary(x, n) - summary.first(x, n) for x in sets]
+    crosswise = added[0] + added[1] - added[2] - added[3]
+    assert crosswise.abs().max() > 1e-3
+    summary.known.weight.data.zero_()
+    added = [summary(x, n) - summary.first(x, n) for x in sets]
+    close(added[0] + added[1], added[2] + added[3])
 
 
 # What the summaries are made of
@@ -357,8 +381,8 @@ def test_a_new_residual_block_is_the_identity():
         (Vector(tuple(f"x{i}" for i in range(500))), "identity"),
         (Series(("a",), 14), "identity"),
         (Series(("a", "b"), 16), "identity"),
-        (Series(("a", "b"), 17), "gru"),
-        (Series(("a",), (5, 6)), "gru"),
+        (Series(("a", "b"), 17), "gru_twice"),
+        (Series(("a",), (5, 6)), "gru_twice"),
         (Exchangeable(("a",), 5), "deep_set"),
         (Exchangeable(("a",), (5, 6)), "deep_set"),
         (Matrix(("a", "b"), 5), "two_way"),

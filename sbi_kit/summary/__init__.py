@@ -16,6 +16,7 @@ from sbi_kit.summary.deep_set import DeepSet
 from sbi_kit.summary.identity import Identity
 from sbi_kit.summary.recurrent import Recurrent
 from sbi_kit.summary.set_transformer import SetTransformer
+from sbi_kit.summary.twice import Twice
 from sbi_kit.summary.two_way import TwoWay
 
 
@@ -34,6 +35,14 @@ def _recurrent(cell: str, *, both_ways: bool) -> Callable[..., nn.Module]:
     return lambda inputs, width, hidden, longest, columns: Recurrent(  # noqa: ARG005
         inputs, width, cell=cell, hidden=hidden, longest=longest, both_ways=both_ways
     )
+
+
+def _twice(name: str, *, ordered: bool) -> Callable[..., nn.Module]:
+    def build(inputs: int, width: int, hidden: int, longest: int, columns: int) -> nn.Module:
+        first = SUMMARIES[name](inputs, width, hidden, longest, columns)
+        return Twice(first, inputs, width, hidden=hidden, ordered=ordered)
+
+    return build
 
 
 # Each is built from the sizes of an `Architecture`: inputs, width, hidden, longest, columns.
@@ -56,13 +65,16 @@ SUMMARIES: dict[str, Callable[[int, int, int, int, int], nn.Module]] = {
     "gru": _recurrent("gru", both_ways=False),
     "gru_both_ways": _recurrent("gru", both_ways=True),
     "lstm": _recurrent("lstm", both_ways=False),
+    "deep_set_twice": _twice("deep_set", ordered=False),
+    "gru_twice": _twice("gru", ordered=True),
 }
 
 # What some make no sense without: columns alike, or an order.
 NEEDED: dict[str, type] = {
     "two_way": Matrix,
-    **dict.fromkeys(("convolution", "gru", "gru_both_ways", "lstm"), Series),
+    **dict.fromkeys(("convolution", "gru", "gru_both_ways", "gru_twice", "lstm"), Series),
 }
+SHORTENED = ("convolution", "gru", "gru_both_ways", "lstm")  # see windows of a series alone
 
 
 def default_summary(layout: AnyLayout) -> str:
@@ -74,4 +86,4 @@ def default_summary(layout: AnyLayout) -> str:
     if isinstance(layout, Matrix):
         return "two_way" if layout.columns_exchangeable else "deep_set"
     low, high = layout.n_range
-    return "identity" if low == high and high * len(layout.columns) <= _SHORT else "gru"
+    return "identity" if low == high and high * len(layout.columns) <= _SHORT else "gru_twice"

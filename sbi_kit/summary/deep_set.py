@@ -9,19 +9,16 @@ largest value of each feature stands beside its mean. Both would be blind to the
 observations, and the posterior's width would be the same at every n; so log n is there too.
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from sbi_kit.device import at_a_time
+from sbi_kit.summary.bends import bends
 from sbi_kit.summary.gated import Gated, GatedBlock
 from sbi_kit.summary.moments import Moments
 from sbi_kit.summary.ragged import log_size, mask_of, max_over, mean_over
 from sbi_kit.summary.soft import softened, unsoftened
 
-_SLOPES = (0.3, 8.0)  # of the first gates of ψ, log-uniform
-_SPREAD = 2.0  # standard deviation of where they bend; columns are standardised
 _TOGETHER = 4_096  # observations, padding included, that ψ sees at a time
 
 
@@ -38,9 +35,7 @@ class DeepSet(nn.Module):
         super().__init__()
         narrow = max(1, hidden // 2)
         self.moments = Moments(inputs, relations=True)
-        self.shape = nn.Sequential(
-            _bends(inputs, narrow), GatedBlock(narrow), Gated(narrow, hidden)
-        )
+        self.shape = nn.Sequential(bends(inputs, narrow), GatedBlock(narrow), Gated(narrow, hidden))
         self.mix = nn.Linear(self.moments.size + 2 * hidden + 1, width)
 
     def forward(self, x: Tensor, n: Tensor) -> Tensor:
@@ -66,14 +61,3 @@ class DeepSet(nn.Module):
 
 def _pooled(x: Tensor, n: Tensor) -> Tensor:
     return torch.cat([mean_over(x, n), softened(max_over(x, n))], dim=-1)
-
-
-def _bends(inputs: int, outputs: int) -> Gated:
-    """A gated layer whose gates change sign at random places, with random slopes."""
-    layer = Gated(inputs, outputs)
-    direction = nn.functional.normalize(torch.randn(outputs, inputs), dim=1)
-    slope = torch.empty(outputs).uniform_(*map(math.log, _SLOPES)).exp()
-    with torch.no_grad():  # the second half of the outputs are the gates
-        layer.linear.weight[outputs:] = slope[:, None] * direction
-        layer.linear.bias[outputs:] = -slope * _SPREAD * torch.randn(outputs)
-    return layer

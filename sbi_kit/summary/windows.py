@@ -29,11 +29,20 @@ class Windows(nn.Module):
         self.linear = nn.Linear((2 * stride + 1) * (inputs + 1), 2 * outputs)
 
     def forward(self, x: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
-        mask = mask_of(x, n)[..., None]  # (b, n, 1)
-        channels = torch.cat([x.masked_fill(~mask, 0.0), mask.to(x.dtype)], dim=-1)
-        size, stride, width = 2 * self.stride + 1, self.stride, channels.shape[-1]
-        padded = nn.functional.pad(channels, (0, 0, stride, stride))
-        # Consecutive time points are consecutive in memory: each window is one run of numbers.
-        windows = padded.flatten(1).unfold(1, size * width, stride * width)  # (b, steps, ...)
+        windows = runs(x, n, around=self.stride, stride=self.stride)
         features = gated(self.linear(windows))
-        return features, torch.div(n - 1, stride, rounding_mode="floor") + 1
+        return features, torch.div(n - 1, self.stride, rounding_mode="floor") + 1
+
+
+def runs(x: Tensor, n: Tensor, *, around: int, stride: int) -> Tensor:
+    """Every stride-th time point of series (b, n, inputs) with as many to each side, and a mask.
+
+    Returns:
+        Shape (b, ⌈n / stride⌉, (2 around + 1) (inputs + 1)); zeros where there is none.
+    """
+    mask = mask_of(x, n)[..., None]  # (b, n, 1)
+    channels = torch.cat([x.masked_fill(~mask, 0.0), mask.to(x.dtype)], dim=-1)
+    size, width = 2 * around + 1, channels.shape[-1]
+    padded = nn.functional.pad(channels, (0, 0, around, around))
+    # Consecutive time points are consecutive in memory: each run of them is one run of numbers.
+    return padded.flatten(1).unfold(1, size * width, stride * width)
