@@ -36,10 +36,10 @@ FLOORS = {
         "latent.ppca_em latent.ppca latent.order latent.classify latent.networks "
         "latent.autoencoder latent.vae "
         "supervised supervised.columns supervised.conditioning supervised.descent "
-        "supervised.learned supervised.lesson supervised.losses supervised.model_file "
-        "supervised.multitask supervised.network supervised.wide_deep supervised.classes "
-        "supervised.parity supervised.peers supervised.proximal supervised.scores "
-        "supervised.selection"
+        "supervised.effects supervised.learned supervised.lesson supervised.losses "
+        "supervised.model_file supervised.multitask supervised.network supervised.wide_deep "
+        "supervised.classes supervised.parity supervised.peers supervised.proximal "
+        "supervised.scores supervised.selection"
     ),
     JUDGES: (
         "diagnostics diagnostics.bands diagnostics.ranks diagnostics.uniformity "

@@ -13,7 +13,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from sbi_kit.checks import BadType, BadValue
 from sbi_kit.contracts import Estimator
 from sbi_kit.rows import RowBatches, split_rows
-from sbi_kit.supervised import FullyConnected, WideDeep
+from sbi_kit.supervised import FullyConnected, WideDeep, load_model, save_model
 from sbi_kit.supervised.wide_deep import WideDeepNetwork
 from sbi_kit.train import Recipe, train
 from simulators.kryptonite import Kryptonite
@@ -145,6 +145,32 @@ def test_learns_the_parity_of_six_bits():
     assert best - model.score(fresh[list(source.features)], fresh["label"]) < 0.01
     informed = [n for n, r in zip(source.features, source.roles, strict=True) if r != "uniform"]
     assert list(model.columns_.names) == informed
+
+
+def test_where_a_network_learns_nothing_pairs_of_rows_tell_which_inputs_matter(tmp_path):
+    source = Kryptonite(n=15)
+    frame, fresh = (source.generate(rows, np.random.default_rng(rows)) for rows in (4_000, 10_000))
+    (x, y), (unseen, truth) = ((f[list(source.features)], f["label"]) for f in (frame, fresh))
+    settings = {"wide": 32, "deep": (64, 32), "batch_size": 256, "patience": 8, "seed": 0}
+    coin = WideDeep(**settings, steps=1_000, prune=False).fit(x, y)
+    assert coin.score(unseen, truth) == pytest.approx(0.5, abs=0.02)
+    model = WideDeep(**settings, steps=1_000).fit(x, y)
+    assert model.score(unseen, truth) > 0.85
+    informed = [n for n, r in zip(source.features, source.roles, strict=True) if r != "uniform"]
+    assert list(model.columns_.names) == informed
+    save_model(model, tmp_path / "model")
+    again = load_model(tmp_path / "model")
+    assert (again.predict_proba(unseen) == model.predict_proba(unseen)).all()
+
+
+@pytest.mark.slow
+def test_learns_the_parity_of_sixteen_bits_among_twenty_four():
+    source = Kryptonite(n=24)
+    frame = source.generate(source.default_rows, np.random.default_rng(4))
+    x, y = frame[list(source.features)], frame["label"]
+    model = WideDeep(seed=4).fit(x[:33_600], y[:33_600])
+    assert len(model.columns_.names) == 16
+    assert model.score(x[33_600:], y[33_600:]) > 0.85
 
 
 def test_what_is_not_used_is_left_out_unless_that_is_worse_or_not_wanted():

@@ -11,6 +11,8 @@ size of its gradients, a weight that nothing else pulls at goes to zero as fast 
 What the network does not use costs it accuracy all the same, a little noise for every input. So
 each input's values are shuffled among validation rows (Breiman 2001, doi:10.1023/A:1010933404324);
 if some can be without loss, a second network is trained on the others, and the better one is kept.
+A network that learned nothing cannot tell. Then pairs of rows that differ in one input do, if there
+are any (`sbi_kit.supervised.effects`): noise of all inputs can hide what those that matter make.
 
 Each unit of the deep part's first layer begins with one input, and bends at a random place of it.
 So the layer begins as splines of single features, which can straighten each of them before the
@@ -36,6 +38,7 @@ from sbi_kit.rows import RowBatches, split_rows
 from sbi_kit.seeds import numpy_stream, torch_seed
 from sbi_kit.supervised.classes import read_classes
 from sbi_kit.supervised.columns import learn_columns
+from sbi_kit.supervised.effects import influential
 from sbi_kit.supervised.lesson import (
     FEWEST_OF_NETWORKS,
     expect_enough,
@@ -164,6 +167,8 @@ class _TwoClassNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         network, state = self._train(x_all, y_all, parts, wide, progress)
         if self.prune:
             used = _used(network, x_all[parts[1]], y_all[parts[1]], seed=self.seed)
+            if not len(used):
+                used = influential(x_all[parts[0]].numpy(), labels[parts[0]], seed=self.seed)
             if 0 < len(used) < x_all.shape[1]:
                 again, second = self._train(x_all[:, used], y_all, parts, wide, progress, member=1)
                 if second.best < state.best:
@@ -254,7 +259,8 @@ class WideDeep(_TwoClassNetwork):
         batch_size: Rows per step, at least two.
         learning_rate: The highest rate.
         penalty: Weight of the sum of squared weights in the training loss.
-        prune: Whether to train again on the columns that the network uses, if these are not all.
+        prune: Whether to train again on the columns that the network uses, or, if it learned
+            nothing, on those that pairs of rows show to matter, if these are not all.
         patience: Evaluations without improvement, one every 50 steps, before the rate is lowered
             and training ends.
         validation_share: Share of the rows that tell when to stop; of 70 % of a table, 3/7 leave a
