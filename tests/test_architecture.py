@@ -39,7 +39,7 @@ FLOORS = {
         "supervised.effects supervised.learned supervised.lesson supervised.losses "
         "supervised.model_file supervised.multitask supervised.network supervised.wide_deep "
         "supervised.classes supervised.parity supervised.peers supervised.proximal "
-        "supervised.scores supervised.selection"
+        "supervised.pruning supervised.scores supervised.selection"
     ),
     JUDGES: (
         "diagnostics diagnostics.bands diagnostics.ranks diagnostics.uniformity "

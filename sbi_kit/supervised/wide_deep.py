@@ -8,18 +8,15 @@ deep part alone. The objective is the cross-entropy and, while training, a penal
 weights. It is a part of the loss, not a decay beside it: as Adam scales each weight's step by the
 size of its gradients, a weight that nothing else pulls at goes to zero as fast as others move.
 
-What the network does not use costs it accuracy all the same, a little noise for every input. So
-each input's values are shuffled among validation rows (Breiman 2001, doi:10.1023/A:1010933404324);
-if some can be without loss, a second network is trained on the others, and the better one is kept.
-A network that learned nothing cannot tell. Then pairs of rows that differ in one input do, if there
-are any (`sbi_kit.supervised.effects`): noise of all inputs can hide what those that matter make.
+What the network does not use costs it accuracy all the same, a little noise for every input, or all
+of it: the parity of 16 bits is not found among 24, and is without the others. So inputs are pruned
+(`sbi_kit.supervised.pruning`), a second network is trained on the rest, and the better one is kept.
 
 Each unit of the deep part's first layer begins with one input, and bends at a random place of it.
 So the layer begins as splines of single features, which can straighten each of them before the
 next layers combine them; from dense random weights, the noise of all inputs adds up in every unit.
 """
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Self
@@ -35,10 +32,9 @@ from torch.nn import functional
 from sbi_kit.checks import BadType, expect_flag, expect_integer, expect_number
 from sbi_kit.contracts import Array, IntArray
 from sbi_kit.rows import RowBatches, split_rows
-from sbi_kit.seeds import numpy_stream, torch_seed
+from sbi_kit.seeds import torch_seed
 from sbi_kit.supervised.classes import read_classes
 from sbi_kit.supervised.columns import learn_columns
-from sbi_kit.supervised.effects import influential
 from sbi_kit.supervised.lesson import (
     FEWEST_OF_NETWORKS,
     expect_enough,
@@ -46,10 +42,10 @@ from sbi_kit.supervised.lesson import (
     read_features,
 )
 from sbi_kit.supervised.multitask import tagged, two_sided
+from sbi_kit.supervised.pruning import useful
 from sbi_kit.train import Progress, Recipe, State, train
 
 _EVALUATE_EVERY = 50  # steps
-_SURE = 4.0  # standard errors
 
 
 class WideDeepNetwork(nn.Module):
@@ -110,21 +106,6 @@ def _one_input_each(layer: nn.Linear) -> None:
     nn.init.uniform_(layer.bias, -1, 1)
 
 
-@torch.no_grad()
-def _used(network: WideDeepNetwork, x: Tensor, labels: Tensor, *, seed: int) -> IntArray:
-    """Inputs without whose order, among rows x (rows, inputs), the loss is surely higher."""
-    rng = numpy_stream(seed, "shuffled inputs")
-    before = network.losses((x, labels))
-    used = []
-    for place in range(x.shape[1]):
-        shuffled = x.clone()
-        shuffled[:, place] = x[torch.from_numpy(rng.permutation(len(x))), place]
-        rise = network.losses((shuffled, labels)) - before
-        if rise.mean() > _SURE * rise.std() / math.sqrt(len(rise)):
-            used.append(place)
-    return np.array(used, dtype=np.int64)
-
-
 class _TwoClassNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """What both classifiers do; each has settings of its own, as scikit-learn reads them there."""
 
@@ -166,9 +147,7 @@ class _TwoClassNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         x_all, y_all = (torch.from_numpy(part).float() for part in (columns(frame), labels))
         network, state = self._train(x_all, y_all, parts, wide, progress)
         if self.prune:
-            used = _used(network, x_all[parts[1]], y_all[parts[1]], seed=self.seed)
-            if not len(used):
-                used = influential(x_all[parts[0]].numpy(), labels[parts[0]], seed=self.seed)
+            used = useful(network.losses, x_all, y_all, parts, seed=self.seed)
             if 0 < len(used) < x_all.shape[1]:
                 again, second = self._train(x_all[:, used], y_all, parts, wide, progress, member=1)
                 if second.best < state.best:
@@ -259,8 +238,7 @@ class WideDeep(_TwoClassNetwork):
         batch_size: Rows per step, at least two.
         learning_rate: The highest rate.
         penalty: Weight of the sum of squared weights in the training loss.
-        prune: Whether to train again on the columns that the network uses, or, if it learned
-            nothing, on those that pairs of rows show to matter, if these are not all.
+        prune: Whether to train again on the columns that are useful, if these are not all.
         patience: Evaluations without improvement, one every 50 steps, before the rate is lowered
             and training ends.
         validation_share: Share of the rows that tell when to stop; of 70 % of a table, 3/7 leave a
@@ -271,7 +249,7 @@ class WideDeep(_TwoClassNetwork):
     Attributes:
         classes_: The two classes; the second is class 1.
         network_: The trained `WideDeepNetwork`.
-        columns_: How frames become matrices, of the columns that the network uses.
+        columns_: How frames become matrices, of the columns that the network sees.
         evaluations_: Of each evaluation the step, the training loss, its penalty included, and the
             validation loss; of the network that was kept.
     """
