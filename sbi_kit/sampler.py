@@ -52,12 +52,12 @@ def sampler(flow: ConditionalFlow) -> Sampler:
             lower.numpy(),
             mean.contiguous().numpy(),
         )
-        u = np.empty(noise.shape, dtype=np.float32)
+        z, u = noise.numpy(), np.empty(noise.shape, dtype=np.float32)
 
         def fill(part: tuple[slice, slice]) -> None:
-            start = np.ascontiguousarray(noise[part].numpy())
             some = Lines(*(array[part[0]] for array in lines))
-            u[part] = draw(start, some, order, of_first, of_second, LIMITS)
+            given = np.ascontiguousarray(z[part])
+            u[part] = draw(given, some, order, of_first, of_second, LIMITS)
 
         parts = list(_shares(len(noise), noise.shape[1], threads))
         run = map if len(parts) == 1 else pool.map
