@@ -4,7 +4,7 @@ An elementary effect is what changes when one input does and no other (Morris 19
 doi:10.1080/00401706.1991.10484804). No row can be asked for here, but a table holds such pairs by
 chance. Two rows differ in an input if their values lie a standard deviation or more apart. Pairs
 that differ in one input alone have different classes now and then because of noise, and so have
-twins, which differ in none. By tests that are exact if rows are independent, an input
+twins, which differ in none. No row is counted in two pairs of an input, nor in two twins. An input
 
     matters         if so many changes of class, or more, are rare at the twins' rate (Fisher),
     is left out     if so few, or fewer, are rare at the pooled rate of those that matter,
