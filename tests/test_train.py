@@ -438,6 +438,17 @@ def breaking(module, bad_steps, batches):
     return loss
 
 
+def watched(module, loss):
+    """A loss, and the weights at each step and at each evaluated batch, lists that it fills."""
+    seen, judged = [], []
+
+    def noting(batch):
+        (seen if torch.is_grad_enabled() else judged).append(weights_of(module).clone())
+        return loss(batch)
+
+    return noting, seen, judged
+
+
 def test_one_bad_batch_costs_a_step_and_cuts_the_rate():
     module, batches = line(), Lines()
     recipe = Recipe(steps=600, learning_rate=0.1, evaluate_every=20, weight_decay=0)
@@ -449,13 +460,7 @@ def test_one_bad_batch_costs_a_step_and_cuts_the_rate():
 
 def test_after_a_bad_batch_training_goes_on_from_the_best_weights():
     module, batches = line(), Lines()
-    bad = breaking(module, {25}, batches)
-    seen, judged = [], []
-
-    def loss(batch):
-        (seen if torch.is_grad_enabled() else judged).append(weights_of(module).clone())
-        return bad(batch)
-
+    loss, seen, judged = watched(module, breaking(module, {25}, batches))
     recipe = Recipe(steps=40, learning_rate=0.1, evaluate_every=20)
     train(module, loss, batches, recipe)
     best = judged[0]  # the average at step 20
@@ -528,13 +533,7 @@ def test_where_all_losses_are_finite_a_lag_changes_nothing(monkeypatch):
 
 def test_what_came_of_a_bad_batch_is_dropped_when_it_is_seen(lagging):
     module, batches = line(), Lines()
-    bad = breaking(module, {25}, batches)
-    seen, judged = [], []
-
-    def loss(batch):
-        (seen if torch.is_grad_enabled() else judged).append(weights_of(module).clone())
-        return bad(batch)
-
+    loss, seen, judged = watched(module, breaking(module, {25}, batches))
     recipe = Recipe(steps=60, learning_rate=0.1, evaluate_every=20, patience=100)
     state = train(module, loss, batches, recipe)
     assert [step for step, _, _ in state.evaluations] == [20, 40, 60]

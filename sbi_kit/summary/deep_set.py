@@ -12,14 +12,11 @@ observations, and the posterior's width would be the same at every n; so log n i
 import torch
 from torch import Tensor, nn
 
-from sbi_kit.device import at_a_time
 from sbi_kit.summary.bends import bends
 from sbi_kit.summary.gated import Gated, GatedBlock
 from sbi_kit.summary.moments import Moments
-from sbi_kit.summary.ragged import log_size, mask_of, max_over, mean_over
+from sbi_kit.summary.ragged import at_once, log_size, mask_of, max_over, mean_over
 from sbi_kit.summary.soft import softened, unsoftened
-
-_TOGETHER = 4_096  # observations, padding included, that ψ sees at a time
 
 
 class DeepSet(nn.Module):
@@ -54,7 +51,7 @@ class DeepSet(nn.Module):
 
         Some datasets are seen at a time, so that what is computed stays in cache.
         """
-        size = max(1, at_a_time(_TOGETHER, x.device) // x.shape[1])
+        size = at_once(x)
         pairs = zip(x.split(size), n.split(size), strict=True)
         return torch.cat([_pooled(self.shape(part), sizes) for part, sizes in pairs])
 

@@ -6,10 +6,19 @@ Law: what stands in the padding changes nothing, and neither does its length.
 import torch
 from torch import Tensor
 
+from sbi_kit.device import at_a_time
+
+_TOGETHER = 4_096  # observations, padding included
+
 
 def mask_of(x: Tensor, n: Tensor) -> Tensor:
     """True where x (b, n, ...) holds a true observation of a dataset of size n (b,); (b, n)."""
     return torch.arange(x.shape[1], device=x.device) < n[:, None]
+
+
+def at_once(x: Tensor) -> int:
+    """Datasets of x (b, n, f) to work on at a time, so that what is made stays in cache."""
+    return max(1, at_a_time(_TOGETHER, x.device) // x.shape[1])
 
 
 def mean_over(x: Tensor, n: Tensor) -> Tensor:

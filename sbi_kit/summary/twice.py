@@ -14,13 +14,10 @@ none. In a series, φ sees each time point between its neighbours.
 import torch
 from torch import Tensor, nn
 
-from sbi_kit.device import at_a_time
 from sbi_kit.summary.bends import bends
 from sbi_kit.summary.gated import Gated, GatedBlock, bounded, gated
-from sbi_kit.summary.ragged import mask_of, mean_over
+from sbi_kit.summary.ragged import at_once, mask_of, mean_over
 from sbi_kit.summary.windows import runs
-
-_TOGETHER = 4_096  # observations, padding included, that φ sees at a time
 
 
 class Twice(nn.Module):
@@ -50,7 +47,7 @@ class Twice(nn.Module):
     def forward(self, x: Tensor, n: Tensor) -> Tensor:
         features = self.first(x, n)
         known = self.known(bounded(features))[:, None]  # (b, 1, 2 narrow)
-        size = max(1, at_a_time(_TOGETHER, x.device) // x.shape[1])
+        size = at_once(x)
         parts = zip(x.split(size), n.split(size), known.split(size), strict=True)
         mean = torch.cat([self._mean_score(*part) for part in parts])
         stepped: Tensor = features + self.step(mean)

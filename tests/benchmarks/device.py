@@ -21,22 +21,13 @@ import sbi_kit as sk
 from sbi_kit import learning
 from sbi_kit.network import Architecture, Network
 from sbi_kit.train import Report
-from tests.benchmarks.peers.tasks import two_moons
+from tests.benchmarks.peers.tasks import TASKS
 
 STEPS = {"cpu": 160, "cuda": 2_000}
 DRAWS = {"cpu": 5_000, "cuda": 200_000}  # of each of
 DATASETS = 20
 
-MODELS = {
-    "two moons": sk.Simulator(
-        name="two_moons",
-        prior=sk.Prior(a=sk.Uniform(-1, 1), b=sk.Uniform(-1, 1)),
-        data=sk.Vector(columns=("x", "y")),
-        simulate=two_moons,
-    ),
-    "regression": sk.load_simulator("regression", {"predictors": 5, "n": 50}),
-    "ricker": sk.load_simulator("ricker"),
-}
+MODELS = ("two_moons", "regression", "ricker")
 
 
 class Watch:
@@ -126,8 +117,8 @@ def main() -> None:
     print(f"GPU: {torch.cuda.get_device_name()}" if there else "no CUDA device: skipped")
     print(f"{'':12}{'':10}{'steps / s':>12}{'ratio':>8}{'waits a step':>14}", end="")
     print(f"{'draws / s':>14}{'ratio':>8}")
-    for name, model in MODELS.items():
-        bank = sk.simulate(model, 10_000 if name == "two moons" else 3_000, seed=1)
+    for name in MODELS:
+        bank = sk.simulate(TASKS[name].model, 10_000 if name == "two_moons" else 3_000, seed=1)
         x = bank.take(slice(0, DATASETS))[1]
         posterior, steps, _ = training(bank, "cpu")
         draws = drawing(posterior, x, "cpu")
