@@ -64,6 +64,11 @@ def lags(device: torch.device) -> bool:
     return device.type != "cpu"
 
 
+def suits_kernels(x: Tensor) -> bool:
+    """Whether compiled kernels can work on it: numbers in float32 in the CPU's memory."""
+    return x.device.type == "cpu" and x.dtype == torch.float32
+
+
 def send(tensor: Tensor, device: torch.device) -> Tensor:
     """A tensor of the CPU on a device, without waiting; on the CPU, the tensor itself."""
     if device.type == "cuda":  # it fetches by itself what is in memory of this kind

@@ -28,6 +28,8 @@ from nflows.transforms.base import Transform
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sbi_kit.coupling import Weights, couple
+from sbi_kit.device import suits_kernels
 from sbi_kit.spline import PARAMETERS, inverse_spline, spline
 
 _CLAMP = 1.9  # |log scale| of one coupling, as in the 2019 paper
@@ -123,6 +125,10 @@ class Coupling(Transform):  # type: ignore[misc]
         self.of_first = Conditioner(self.second, hidden, (self.first, bend.parameters))
 
     def forward(self, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        if self.bend is BENDS["spline"] and inputs.dim() == 2 and suits_kernels(inputs):
+            order = self.permutation, self.restore
+            weights = self.of_second.weights(), self.of_first.weights()
+            return couple(inputs, context, order, *weights)
         one, two = context.chunk(2, dim=-1)
         a, b = inputs[..., self.permutation].split([self.first, self.second], dim=-1)
         b, log_slope_b = self.bend.forward(b, self.of_second(a, one))
@@ -264,6 +270,10 @@ class Conditioner(nn.Module):
         hidden = functional.silu(hidden, inplace=not torch.is_grad_enabled())
         parameters: Tensor = self.outer(hidden).unflatten(-1, self.shape)
         return parameters
+
+    def weights(self) -> Weights:
+        """All that is learned."""
+        return Weights(self.inner.weight, self.outer.weight, self.outer.bias)
 
 
 def _forgiving(energy: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from sbi_kit import spline_kernels
+from sbi_kit.device import suits_kernels
 from sbi_kit.spline_kernels import BINS
 
 PARAMETERS = 3 * BINS - 1  # of one spline
@@ -41,16 +42,12 @@ def spline(x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         y and log dy/dx, both (b, draws, m).
     """
-    return _apply(_Kernel.apply if _suits_kernels(x) else _in_torch, x, parameters)
+    return _apply(_Kernel.apply if suits_kernels(x) else _in_torch, x, parameters)
 
 
 def inverse_spline(y: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
     """x and log dx/dy of points y, all as in `spline`."""
-    return _apply(_InverseKernel.apply if _suits_kernels(y) else _inverse_in_torch, y, parameters)
-
-
-def _suits_kernels(x: Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype == torch.float32
+    return _apply(_InverseKernel.apply if suits_kernels(y) else _inverse_in_torch, y, parameters)
 
 
 def _apply(method: Any, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,14 +63,15 @@ class _Kernel(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        y, log_slope = _call(spline_kernels.transform, x, parameters, False)
+        y, log_slope = transform(x, parameters)
         ctx.save_for_backward(x, parameters)
         return y, log_slope
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_y: Tensor, grad_log: Tensor) -> tuple[Tensor, ...]:
-        return _call(spline_kernels.gradients, *ctx.saved_tensors, grad_y, grad_log)
+        x, parameters = ctx.saved_tensors
+        return gradients(x, parameters, grad_y, grad_log)
 
 
 class _InverseKernel(torch.autograd.Function):
@@ -91,10 +89,27 @@ class _InverseKernel(torch.autograd.Function):
         x, parameters, log_slope = ctx.saved_tensors
         # f(x; p) = y gives dx = (dy − f_p dp) / f_x, and log dx/dy = −log f_x at (x, p).
         zeros, ones = torch.zeros_like(x), torch.ones_like(x)
-        of_log, _ = _call(spline_kernels.gradients, x, parameters, zeros, ones)
+        of_log, _ = gradients(x, parameters, zeros, ones)
         of_y = (grad_x - grad_log * of_log) * log_slope.exp()
-        _, of_parameters = _call(spline_kernels.gradients, x, parameters, -of_y, -grad_log)
+        _, of_parameters = gradients(x, parameters, -of_y, -grad_log)
         return of_y, of_parameters
+
+
+def transform(x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+    """y and log dy/dx by the compiled kernel, without a record for autograd.
+
+    Args:
+        x: Points (rows, repeats, m), in float32 on a CPU.
+        parameters: Shape (rows, m, PARAMETERS).
+    """
+    y, log_slope = _call(spline_kernels.transform, x, parameters, False)
+    return y, log_slope
+
+
+def gradients(x: Tensor, parameters: Tensor, of_y: Tensor, of_log: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients for x and its parameters, given those for what `transform` returned."""
+    of_x, of_parameters = _call(spline_kernels.gradients, x, parameters, of_y, of_log)
+    return of_x, of_parameters
 
 
 def _call(kernel: Any, *given: Tensor | bool) -> tuple[Tensor, ...]:

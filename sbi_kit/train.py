@@ -38,7 +38,7 @@ _WARM_UP = 100  # steps in which the rate rises, or a tenth of the budget if tha
 _HALVED = 1_500  # steps after which the rate is half the highest
 _COOLING = 1.0  # length of a cooling, as a share of the steps before it,
 _STALLED = 0.25  # or of those to the best weights, where validation stopped improving,
-_SHORTEST = 3  # and its least length, in evaluations
+_SHORTEST = 400  # and its least length, in steps, but for half of those before it
 _WINDOW = 16  # the average is over about the last sixteenth of the steps so far
 _CUT = 0.3  # factor on the rate after a loss that is not finite
 
@@ -90,7 +90,7 @@ class Recipe:
     def cooling(self, steps: int, *, stalled: bool) -> int:
         """Length of a cooling after that many steps."""
         share = _STALLED if stalled else _COOLING
-        return max(1, round(share * steps), min(_SHORTEST * self.evaluate_every, steps // 2))
+        return max(1, round(share * steps), min(_SHORTEST, steps // 2))
 
     def spent(self, state: "State") -> bool:
         """Whether the budget leaves no more than a cooling."""

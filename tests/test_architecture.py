@@ -18,14 +18,14 @@ FLOORS = {
         "acceptance"
     ),
     PARTS: (
-        "summary summary.gated summary.ragged summary.identity summary.deep_set "
-        "summary.two_way summary.moments summary.soft summary.set_transformer "
+        "summary summary.pass_kernels summary.gated summary.ragged summary.identity "
+        "summary.deep_set summary.two_way summary.moments summary.soft summary.set_transformer "
         "summary.windows summary.cells summary.recurrent summary.convolution "
         "summary.bends summary.twice "
         "summary.standardize summary.encoded "
-        "device spline spline_kernels draw_kernels flow sampler network mixture encoder batches "
-        "familiarity rows adamw train checkpoint posterior_file certificate importance inference "
-        "observing saving"
+        "device spline spline_kernels draw_kernels coupling flow sampler network mixture encoder "
+        "batches familiarity rows adamw train checkpoint posterior_file certificate importance "
+        "inference observing saving"
     ),
     METHODS: (
         "neural learning fitting online rejection loading "

@@ -660,7 +660,7 @@ def test_a_sharp_posterior_beside_a_parameter_the_data_do_not_see():
         return theta[:, :2] + 0.02 * rng.standard_normal((len(theta), 2))
 
     prior = sk.Prior(a=sk.Normal(0, 1), b=sk.Normal(0, 1), unseen=sk.Normal(0, 1))
-    posterior = sk.fit(bank_of(20_000, simulate=narrow, prior=prior), seed=2)
+    posterior = sk.fit(bank_of(40_000, simulate=narrow, prior=prior), seed=2, steps=3_000)
     rng = np.random.default_rng(0)
     x = narrow(rng.standard_normal((300, 3)), rng)
     draws = quiet(lambda: posterior.sample(x, draws=4_000, seed=3))

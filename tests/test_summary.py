@@ -11,7 +11,7 @@ from sbi_kit.summary import SHORTENED, SUMMARIES, default_summary, two_way
 from sbi_kit.summary.cells import Cell
 from sbi_kit.summary.convolution import Halving
 from sbi_kit.summary.gated import Gated, GatedBlock
-from sbi_kit.summary.ragged import log_size, mask_of, max_over, mean_over
+from sbi_kit.summary.ragged import log_size, mask_of, mean_and_max, mean_over
 from sbi_kit.summary.standardize import Standardizer, constant_columns, fit_standardizer
 from sbi_kit.summary.windows import Windows
 
@@ -247,6 +247,17 @@ def test_a_second_reading_weighs_an_observation_by_what_all_said():
     close(added[0] + added[1], added[2] + added[3])
 
 
+@pytest.mark.parametrize("longest", LONGEST)
+@pytest.mark.parametrize("name", RAGGED)
+def test_compiled_passes_give_what_torch_does_whatever_is_in_the_padding(name, longest):
+    summary = make(name, longest)
+    x, n = batch(9, longest)
+    exact = summary(x, n)
+    x[~mask_of(x, n)] = math.nan
+    features = summary.float()(x.float(), n)
+    torch.testing.assert_close(features.double(), exact, rtol=1e-3, atol=1e-4)
+
+
 # What the summaries are made of
 
 
@@ -256,10 +267,15 @@ def test_mean_over_is_the_mean_of_each():
     close(mean_over(x.masked_fill(~mask_of(x, n)[..., None], 0), n), exact)
 
 
-def test_max_over_is_the_largest_of_each():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_mean_and_max_are_those_of_each(dtype):
     x, n = batch(8, 20)
-    exact = torch.stack([x[i, : n[i]].amax(0) for i in range(8)])
-    assert torch.equal(max_over(x, n), exact)
+    x = x.masked_fill(~mask_of(x, n)[..., None], 0.0).to(dtype)
+    parts = [x[i, : n[i]] for i in range(8)]
+    mean, largest = mean_and_max(x, n).chunk(2, dim=-1)
+    assert torch.equal(largest, torch.stack([part.amax(0) for part in parts]))
+    exact = torch.stack([part.mean(0) for part in parts])
+    torch.testing.assert_close(mean, exact, rtol=0, atol=1e-6 if dtype == torch.float32 else 1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

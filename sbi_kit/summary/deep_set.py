@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sbi_kit.summary.bends import bends
 from sbi_kit.summary.gated import Gated, GatedBlock
 from sbi_kit.summary.moments import Moments
-from sbi_kit.summary.ragged import at_once, log_size, mask_of, max_over, mean_over
+from sbi_kit.summary.ragged import at_once, log_size, mask_of, mean_and_max
 from sbi_kit.summary.soft import softened, unsoftened
 
 
@@ -57,4 +57,5 @@ class DeepSet(nn.Module):
 
 
 def _pooled(x: Tensor, n: Tensor) -> Tensor:
-    return torch.cat([mean_over(x, n), softened(max_over(x, n))], dim=-1)
+    mean, largest = mean_and_max(x, n).chunk(2, dim=-1)
+    return torch.cat([mean, softened(largest)], dim=-1)

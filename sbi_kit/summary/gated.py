@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-_BOUND = 4.0
+from sbi_kit.device import suits_kernels
+from sbi_kit.summary import pass_kernels
+from sbi_kit.summary.pass_kernels import BOUND
 
 
 class Gated(nn.Module):
@@ -40,40 +42,85 @@ class GatedBlock(nn.Module):
         nn.init.zeros_(self.outer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        residual: Tensor = self.outer(self.inner(bounded(x)))
+        inner, outer = self.inner.linear, self.outer
+        if suits_kernels(x):
+            result: Tensor = _Block.apply(  # type: ignore[no-untyped-call]
+                x, inner.weight, inner.bias, outer.weight, outer.bias
+            )
+            return result
+        residual: Tensor = outer(gated(inner(bounded(x))))
         return x + residual
 
 
-class _Gate(torch.autograd.Function):
-    """value * gate / sqrt(1 + (gate / bound)²) of linear (..., 2 h), in few passes over memory."""
+class _ByRows(torch.autograd.Function):
+    """A compiled pass over the rows of x (..., f), and its compiled gradient."""
 
     @staticmethod
-    def forward(ctx: Any, linear: Tensor) -> Tensor:
-        value, gate = linear.chunk(2, dim=-1)
-        damping = gate.square().mul_(_BOUND**-2).add_(1.0).rsqrt_()
-        ctx.save_for_backward(linear, damping)
-        return (value * gate).mul_(damping)
+    def forward(ctx: Any, x: Tensor, kernel: Any, gradient: Any) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.gradient = gradient
+        return torch.from_numpy(kernel(_rows(x).numpy())).view(*x.shape[:-1], -1)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        linear, damping = ctx.saved_tensors
-        value, gate = linear.chunk(2, dim=-1)
-        damped = grad * damping
-        result = torch.empty_like(linear)
-        of_value, of_gate = result.chunk(2, dim=-1)
-        torch.mul(damped, gate, out=of_value)
-        # d/dg [g / sqrt(1 + (g / c)²)] = (1 + (g / c)²)^(−3/2), the damping cubed.
-        torch.mul(damped.mul_(value), damping.square(), out=of_gate)
-        return result
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (x,) = ctx.saved_tensors
+        of_x = ctx.gradient(_rows(x).numpy(), _rows(grad).numpy())
+        return torch.from_numpy(of_x).view(x.shape), None, None
+
+
+class _Block(torch.autograd.Function):
+    """A residual gated layer as one operation: autograd's part of many would take longer."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, inner: Tensor, inner_bias: Tensor, outer: Tensor, outer_bias: Tensor
+    ) -> Tensor:
+        rows = _rows(x)
+        scaled = torch.from_numpy(pass_kernels.bound(rows.numpy()))
+        linear = torch.addmm(inner_bias, scaled, inner.T)
+        product = torch.from_numpy(pass_kernels.gate(linear.numpy()))
+        ctx.save_for_backward(rows, scaled, linear, product, inner, outer)
+        return torch.addmm(outer_bias, product, outer.T).add_(rows).view(x.shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        rows, scaled, linear, product, inner, outer = ctx.saved_tensors
+        of_result = _rows(grad)
+        of_product = of_result @ outer
+        of_linear = torch.from_numpy(pass_kernels.gate_gradient(linear.numpy(), of_product.numpy()))
+        of_scaled = of_linear @ inner
+        of_rows = torch.from_numpy(pass_kernels.bound_gradient(rows.numpy(), of_scaled.numpy()))
+        return (
+            of_rows.add_(of_result).view(grad.shape),
+            of_linear.T @ scaled,
+            of_linear.sum(0),
+            of_result.T @ product,
+            of_result.sum(0),
+        )
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.detach().reshape(-1, x.shape[-1]).contiguous()
 
 
 def gated(linear: Tensor) -> Tensor:
     """Values times saturating gates, the two halves of linear (..., 2 h); shape (..., h)."""
-    product: Tensor = _Gate.apply(linear)  # type: ignore[no-untyped-call]
-    return product
+    if suits_kernels(linear):
+        product: Tensor = _ByRows.apply(  # type: ignore[no-untyped-call]
+            linear, pass_kernels.gate, pass_kernels.gate_gradient
+        )
+        return product
+    value, gate = linear.chunk(2, dim=-1)
+    return value * gate * torch.rsqrt(1 + (gate / BOUND).square())
 
 
 def bounded(x: Tensor) -> Tensor:
     """x (..., f) scaled down where its root mean square over f is large, and only there."""
+    if suits_kernels(x):
+        scaled: Tensor = _ByRows.apply(  # type: ignore[no-untyped-call]
+            x, pass_kernels.bound, pass_kernels.bound_gradient
+        )
+        return scaled
     return x * torch.rsqrt(1 + x.square().mean(-1, keepdim=True))
