@@ -20,7 +20,7 @@ FLOORS = {
     PARTS: (
         "summary summary.pass_kernels summary.gated summary.ragged summary.identity "
         "summary.deep_set summary.two_way summary.moments summary.soft summary.set_transformer "
-        "summary.windows summary.cells summary.recurrent summary.convolution "
+        "summary.windows summary.cell_kernels summary.cells summary.recurrent summary.convolution "
         "summary.bends summary.twice "
         "summary.standardize summary.encoded "
         "device spline spline_kernels draw_kernels coupling flow sampler network mixture encoder "

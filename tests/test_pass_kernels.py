@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from sbi_kit.flow import BENDS, Coupling
+from sbi_kit.summary.cells import Cell
 from sbi_kit.summary.gated import GatedBlock, bounded, gated
 from sbi_kit.summary.ragged import mask_of, mean_and_max
 
@@ -68,6 +69,27 @@ def test_pools(longest):
     n = torch.randint(1, longest + 1, (9,))
     x = torch.randn(9, longest, 5, dtype=torch.float64)
     agree(lambda given: mean_and_max(given.masked_fill(~mask_of(x, n)[..., None], 0.0), n), x)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_cells(kind, backwards):
+    cell = Cell(3, 8, kind=kind, backwards=backwards).double()
+    for weight in cell.parameters():
+        torch.nn.init.normal_(weight)
+    n = torch.tensor([7, 1, 4, 6, 7])
+    alive = (torch.arange(7)[:, None] < n).double()
+    x = 3 * torch.randn(7, 5, 3, dtype=torch.float64)
+
+    class Alive(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell = cell
+
+        def forward(self, x):
+            return self.cell(x, alive.to(x.dtype))
+
+    agree(Alive(), x)
 
 
 @pytest.mark.parametrize("d", [2, 3, 7])

@@ -399,10 +399,10 @@ def test_a_new_residual_block_is_the_identity():
         (Series(("a", "b"), 16), "identity"),
         (Series(("a", "b"), 17), "gru_twice"),
         (Series(("a",), (5, 6)), "gru_twice"),
-        (Exchangeable(("a",), 5), "deep_set"),
-        (Exchangeable(("a",), (5, 6)), "deep_set"),
+        (Exchangeable(("a",), 5), "deep_set_twice"),
+        (Exchangeable(("a",), (5, 6)), "deep_set_twice"),
         (Matrix(("a", "b"), 5), "two_way"),
-        (Matrix(("a", "b"), (5, 6), columns_exchangeable=False), "deep_set"),
+        (Matrix(("a", "b"), (5, 6), columns_exchangeable=False), "deep_set_twice"),
     ],
 )
 def test_the_default_summary_suits_the_layout(layout, name):

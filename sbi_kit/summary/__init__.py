@@ -82,8 +82,8 @@ def default_summary(layout: AnyLayout) -> str:
     if isinstance(layout, Vector):
         return "identity"
     if isinstance(layout, Exchangeable):
-        return "deep_set"
+        return "deep_set_twice"
     if isinstance(layout, Matrix):
-        return "two_way" if layout.columns_exchangeable else "deep_set"
+        return "two_way" if layout.columns_exchangeable else "deep_set_twice"
     low, high = layout.n_range
     return "identity" if low == high and high * len(layout.columns) <= _SHORT else "gru_twice"
