@@ -61,10 +61,10 @@ def couple(
 class _Bent(NamedTuple):
     """What the gradient needs of a half that was bent."""
 
-    x: Tensor  # (b, m), before
+    x: Tensor  # (b, m), as it was
     given: Tensor  # (b, given)
-    silu: Tensor  # (b, hidden), before it
-    hidden: Tensor  # (b, hidden), after it
+    sums: Tensor  # (b, hidden), W a + c
+    hidden: Tensor  # (b, hidden), silu of these
     parameters: Tensor  # (b, m, PARAMETERS)
     inner: Tensor
     outer: Tensor
@@ -99,11 +99,11 @@ class _Couple(torch.autograd.Function):
 def _bend(
     x: Tensor, given: Tensor, context: Tensor, weights: Weights
 ) -> tuple[Tensor, Tensor, _Bent]:
-    before = torch.addmm(context, given, weights.inner.T)
-    hidden = functional.silu(before)
+    sums = torch.addmm(context, given, weights.inner.T)
+    hidden = functional.silu(sums)
     parameters = torch.addmm(weights.bias, hidden, weights.outer.T).view(*x.shape, PARAMETERS)
     y, log_slope = transform(x[:, None], parameters)
-    bent = _Bent(x, given, before, hidden, parameters, weights.inner, weights.outer)
+    bent = _Bent(x, given, sums, hidden, parameters, weights.inner, weights.outer)
     return y[:, 0], log_slope[:, 0].sum(1), bent
 
 
@@ -112,12 +112,12 @@ def _unbend(bent: _Bent, of_y: Tensor, of_log: Tensor) -> tuple[Tensor, ...]:
     of_log = of_log[:, None, None].expand(-1, 1, bent.x.shape[1])
     of_x, of_parameters = gradients(bent.x[:, None], bent.parameters, of_y[:, None], of_log)
     of_parameters = of_parameters.flatten(1)
-    of_before = torch.ops.aten.silu_backward(of_parameters @ bent.outer, bent.silu)
+    of_sums = torch.ops.aten.silu_backward(of_parameters @ bent.outer, bent.sums)
     return (
         of_x[:, 0],
-        of_before @ bent.inner,
-        of_before,
-        of_before.T @ bent.given,
+        of_sums @ bent.inner,
+        of_sums,
+        of_sums.T @ bent.given,
         of_parameters.T @ bent.hidden,
         of_parameters.sum(0),
     )
