@@ -489,7 +489,10 @@ def test_what_is_no_bank_is_refused(tmp_path):
 
 
 def test_the_identity_needs_a_fixed_size(set_bank):
-    text = "fixed number of observations for the summary 'identity'; got 3 to 9; choose .*_twice'"
+    text = (
+        "fixed number of observations for the summary 'identity'; got 3 to 9; "
+        "choose .*'deep_set_twice'"
+    )
     with pytest.raises(BadValue, match=text):
         sk.fit(set_bank, seed=2, summary="identity", **SMALL)
 

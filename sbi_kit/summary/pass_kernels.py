@@ -11,8 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sbi_kit.contracts import IntArray
-
-_Floats = NDArray[np.float32]
+from sbi_kit.spline_kernels import Floats
 
 BOUND = 4.0  # where a gate saturates
 _CURVE = np.float32(BOUND**-2)
@@ -25,7 +24,7 @@ _compiled = njit(
 
 
 @_compiled
-def gate(linear: _Floats) -> _Floats:
+def gate(linear: Floats) -> Floats:
     """v g / sqrt(1 + (g / c)²) of linear (rows, 2 h), v its first half, g its second, c BOUND."""
     rows, h = len(linear), linear.shape[1] // 2
     out = np.empty((rows, h), np.float32)
@@ -37,7 +36,7 @@ def gate(linear: _Floats) -> _Floats:
 
 
 @_compiled
-def gate_gradient(linear: _Floats, grad: _Floats) -> _Floats:
+def gate_gradient(linear: Floats, grad: Floats) -> Floats:
     """The gradient for linear (rows, 2 h), given that for what `gate` returned."""
     rows, h = grad.shape
     out = np.empty_like(linear)
@@ -53,7 +52,7 @@ def gate_gradient(linear: _Floats, grad: _Floats) -> _Floats:
 
 
 @_compiled
-def bound(x: _Floats) -> _Floats:
+def bound(x: Floats) -> Floats:
     """x / sqrt(1 + mean x²), the mean over f of x (rows, f)."""
     rows, f = x.shape
     out = np.empty_like(x)
@@ -68,7 +67,7 @@ def bound(x: _Floats) -> _Floats:
 
 
 @_compiled
-def bound_gradient(x: _Floats, grad: _Floats) -> _Floats:
+def bound_gradient(x: Floats, grad: Floats) -> Floats:
     """The gradient for x (rows, f), given that for what `bound` returned."""
     rows, f = x.shape
     out = np.empty_like(x)
@@ -85,7 +84,7 @@ def bound_gradient(x: _Floats, grad: _Floats) -> _Floats:
 
 
 @_compiled
-def pool(x: _Floats, n: IntArray) -> tuple[_Floats, NDArray[np.int32]]:
+def pool(x: Floats, n: IntArray) -> tuple[Floats, NDArray[np.int32]]:
     """Means and largest values (b, 2 f) of the first n (b,) rows of x (b, n, f).
 
     And where the largest values are, (b, f).
@@ -108,7 +107,7 @@ def pool(x: _Floats, n: IntArray) -> tuple[_Floats, NDArray[np.int32]]:
 
 
 @_compiled
-def pool_gradient(grad: _Floats, n: IntArray, place: NDArray[np.int32], longest: int) -> _Floats:
+def pool_gradient(grad: Floats, n: IntArray, place: NDArray[np.int32], longest: int) -> Floats:
     """The gradient for x (b, longest, f), given that for what `pool` returned."""
     b, f = place.shape
     out = np.zeros((b, longest, f), np.float32)
