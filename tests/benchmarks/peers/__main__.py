@@ -11,7 +11,9 @@ many times longer the peer took, in all and until then; and draws per CPU second
 within the prior, tells leakage and shows that the densities are comparable.
 
 A result is kept in `--results` and not computed again; `--simulations` and `--epochs` are for
-trying it out.
+trying it out. With `--cpu-minutes` a peer that has not stopped by itself is stopped at the end of
+the epoch in which its time is up, keeps its best weights as it would have, and says so: where peers
+take hours, the race is to what they reach in that time.
 """
 
 import argparse
@@ -50,12 +52,16 @@ def environment(contestant: str, threads: int) -> dict[str, str]:
 
 def run(contestant: str, arguments: argparse.Namespace, simulations: int) -> dict[str, Any] | None:
     """The result of one contestant, kept or computed; None if it cannot run."""
+    entry = CONTESTANTS[contestant]
     epochs = arguments.epochs or "own"
+    options = entry.get("options", {})
+    if arguments.cpu_minutes is not None and contestant != OURS:
+        epochs = f"{arguments.cpu_minutes:g}min"
+        options = {**options, "cpu_seconds": 60 * arguments.cpu_minutes}
     stem = f"{arguments.task}-{simulations}-{epochs}-{arguments.threads}-{contestant}"
     result = arguments.results / f"{stem}.json"
     if result.exists():
         return json.loads(result.read_text())
-    entry = CONTESTANTS[contestant]
     absent = [name for name in entry["needs"] if find_spec(name) is None]
     if absent:
         print(f"{contestant}: skipped, not installed: {', '.join(absent)}", flush=True)
@@ -64,7 +70,7 @@ def run(contestant: str, arguments: argparse.Namespace, simulations: int) -> dic
         "task": arguments.task,
         "contestant": contestant,
         "module": entry["module"],
-        "options": entry.get("options", {}),
+        "options": options,
         "simulations": simulations,
         "epochs": arguments.epochs,
         "threads": arguments.threads,
@@ -165,6 +171,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--results", type=Path, help="directory of results; default: a new one")
     parser.add_argument("--simulations", type=int, help="default: 20,000 or 10,000 as published")
     parser.add_argument("--epochs", type=int, help="default: each contestant's own")
+    parser.add_argument("--cpu-minutes", type=float, help="of a peer's training; default: no end")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     for name in set(arguments.contestants) - set(CONTESTANTS):

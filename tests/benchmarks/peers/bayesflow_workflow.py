@@ -7,6 +7,8 @@ the longest, padded in front, with a second channel that says where counts are (
 would let jax compile anew for each of 400 lengths). The backend is that of KERAS_BACKEND.
 """
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import bayesflow as bf
@@ -25,19 +27,29 @@ _NETWORKS = {
 
 
 class _Watch(keras.callbacks.Callback):
-    """Calls a function some 25 times, at the end of epochs: judging takes seconds here."""
+    """Calls `watch` some 25 times, at the end of epochs, as judging takes seconds here.
 
-    def __init__(self, watch: Any) -> None:
+    And stops at the end of an epoch when `late` says so.
+    """
+
+    def __init__(self, watch: Callable[[], None], late: Callable[[], bool]) -> None:
         super().__init__()
         self.watch = watch
+        self.late = late
+        self.cut_off = False
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if (epoch + 1) % max(1, self.params["epochs"] // 25) == 0:
+        self.cut_off = epoch + 1 < self.params["epochs"] and self.late()
+        if self.cut_off:
+            self.model.stop_training = True
+        if self.cut_off or (epoch + 1) % max(1, self.params["epochs"] // 25) == 0:
             self.watch()
 
 
-def train(task: Task, bank: Any, held_out: Any, epochs: int | None) -> Trained:
-    """Train the workflow."""
+def train(
+    task: Task, bank: Any, held_out: Any, epochs: int | None, *, cpu_seconds: float = math.inf
+) -> Trained:
+    """Train the workflow, for about that time at most."""
     keras.utils.set_random_seed(FIT_SEED)
     data = _data(task, *bank.take(slice(None)))
     judged = _data(task, *held_out.take(slice(None)))
@@ -54,9 +66,11 @@ def train(task: Task, bank: Any, held_out: Any, epochs: int | None) -> Trained:
         seconds = clock.seconds()
         with clock.paused():
             curve.append((seconds, -float(workflow.log_prob(judged).mean())))
+            print(f"{curve[-1][0]:.0f} CPU s: {curve[-1][1]:.3f}", flush=True)
 
     limit = {} if epochs is None else {"epochs": epochs}
-    history = workflow.fit_offline(data, callbacks=[_Watch(watch)], verbose=0, **limit)
+    watching = _Watch(watch, lambda: clock.seconds() >= cpu_seconds)
+    history = workflow.fit_offline(data, callbacks=[watching], verbose=0, **limit)
     seconds = clock.seconds()
 
     def log_prob(theta: np.ndarray, x: Any) -> np.ndarray:
@@ -66,7 +80,8 @@ def train(task: Task, bank: Any, held_out: Any, epochs: int | None) -> Trained:
         return workflow.sample(num_samples=draws, conditions={"x": as_table(task, x)})["theta"]
 
     name = network.__name__ if network else "no summary"
-    return Trained(log_prob, sample, curve, seconds, f"{name}, {len(history.epoch)} epochs")
+    settings = f"{name}, {len(history.epoch)} epochs" + ", cut off" * watching.cut_off
+    return Trained(log_prob, sample, curve, seconds, settings)
 
 
 def _data(task: Task, theta: np.ndarray, x: Any) -> dict[str, np.ndarray]:

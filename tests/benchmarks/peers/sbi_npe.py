@@ -8,6 +8,7 @@ scores by place would tell places apart), series as a whole ("structured", as it
 says for time series).
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -44,9 +45,19 @@ class _Silent:
 
 
 class _WatchedNPE(NPE):
-    """NPE that calls `watch` with its network after each epoch."""
+    """NPE that calls `watch` with its network after each epoch, and stops when `late` says so."""
 
     watch: Callable[[torch.nn.Module], None]
+    late: Callable[[], bool]
+    cut_off = False
+
+    def _converged(self, epoch: int, stop_after_epochs: int) -> bool:
+        if super()._converged(epoch, stop_after_epochs):
+            return True
+        if self.late():
+            self._neural_net.load_state_dict(self._best_model_state_dict)
+            self.cut_off = True
+        return self.cut_off
 
     def _summarize_epoch(self, *arguments: Any) -> None:
         super()._summarize_epoch(*arguments)
@@ -64,8 +75,16 @@ class _ChannelsFirst(torch.nn.Module):
         return self.inner(x.transpose(1, 2).contiguous())
 
 
-def train(task: Task, bank: Any, held_out: Any, epochs: int | None, *, flow: str) -> Trained:
-    """Train NPE with "maf" or "nsf"."""
+def train(
+    task: Task,
+    bank: Any,
+    held_out: Any,
+    epochs: int | None,
+    *,
+    flow: str,
+    cpu_seconds: float = math.inf,
+) -> Trained:
+    """Train NPE with "maf" or "nsf", for about that time at most."""
     torch.manual_seed(FIT_SEED)
     theta, x = _tensors(task, *bank.take(slice(None)))
     judged = _tensors(task, *held_out.take(slice(None)))
@@ -80,8 +99,10 @@ def train(task: Task, bank: Any, held_out: Any, epochs: int | None, *, flow: str
         seconds = clock.seconds()
         with clock.paused():
             curve.append((seconds, -float(_log_prob(network, *judged).mean())))
+            print(f"{curve[-1][0]:.0f} CPU s: {curve[-1][1]:.3f}", flush=True)
 
     npe.watch = watch
+    npe.late = lambda: clock.seconds() >= cpu_seconds
     npe.append_simulations(theta, x)
     limit = {} if epochs is None else {"max_num_epochs": epochs}
     network = npe.train(**limit)
@@ -100,7 +121,8 @@ def train(task: Task, bank: Any, held_out: Any, epochs: int | None, *, flow: str
         )
         return found.transpose(0, 1).numpy()
 
-    return Trained(log_prob, sample, curve, seconds, f"{settings}, {len(curve)} epochs")
+    settings += f", {len(curve)} epochs" + ", cut off" * npe.cut_off
+    return Trained(log_prob, sample, curve, seconds, settings)
 
 
 def _tensors(task: Task, theta: np.ndarray, x: Any) -> tuple[Tensor, Tensor]:
