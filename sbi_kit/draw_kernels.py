@@ -15,12 +15,10 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sbi_kit.spline_kernels import BINS, LANES, WORK, Floats, compiled, exp, invert
+from sbi_kit.spline_kernels import BINS, LANES, WORK, Floats, compiled, invert, sigmoid
 
 _TOGETHER = 4  # inputs of a layer whose weights stay in registers
 _SAID = 3 * BINS  # rows of a spline in `work`: widths, heights, one that is set, inner slopes
-
-_1, _FARTHEST = np.float32(1), np.float32(80)
 
 
 class Halves(NamedTuple):
@@ -104,9 +102,9 @@ def _linear(weights: Floats, bias: Floats, x: Floats, out: Floats) -> None:
 
 @compiled
 def _silu(x: Floats) -> None:
-    """x / (1 + exp(−x)), in place."""
+    """x times its sigmoid, in place."""
     for place in range(x.size):
-        x[place] /= _1 + exp(min(-x[place], _FARTHEST))
+        x[place] *= sigmoid(x[place])
 
 
 @compiled

@@ -39,7 +39,8 @@ _0, _1, _2 = np.float32(0), np.float32(1), np.float32(2)
 _LOG2_E, _LN_2 = np.float32(1 / math.log(2)), np.float32(math.log(2))
 _LN_2_HIGH, _LN_2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 _ROUND = np.float32(1.5 * 2**23)  # added, it leaves the integer in the last bits
-_LOWEST = np.float32(-80)  # exp of it is a normal number still
+_LOWEST = np.float32(-80)  # exp of it is a normal number still,
+_HIGHEST = np.float32(80)  # and of this one finite
 _POWERS = tuple(  # of r**2 and on in exp(r)
     np.float32(value)
     for value in (
@@ -73,6 +74,12 @@ def exp(x: Any) -> Any:
 
 
 @compiled
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(−x)), and as for −80 below it."""
+    return _1 / (_1 + exp(-x if -x < _HIGHEST else _HIGHEST))
+
+
+@compiled
 def _twice_atanh(s: Any) -> Any:
     """log((1 + s) / (1 - s)) for |s| <= 1/3."""
     z = s * s
@@ -94,12 +101,6 @@ def _softplus(x: Any) -> Any:
     """log(1 + exp(x))."""
     small = exp(-abs(x))
     return (x if x > _0 else _0) + _twice_atanh(small / (_2 + small))
-
-
-@compiled
-def _sigmoid(x: Any) -> Any:
-    small = exp(-abs(x))
-    return (_1 if x > _0 else small) / (_1 + small)
 
 
 @compiled
@@ -338,8 +339,8 @@ def _of_logits(size: int, bound: float, least: float, one: Any, work: Floats) ->
     heights = work[BINS * LANES :]
     _through_softmax(size, scale, offset, work[_OF_Y:], work[_OF_HEIGHT:], work, heights)
     for lane in range(size):
-        work[_OF_SLOPE_0 + lane] *= _sigmoid(work[_LOGIT_0 + lane] + one)
-        work[_OF_SLOPE_1 + lane] *= _sigmoid(work[_LOGIT_1 + lane] + one)
+        work[_OF_SLOPE_0 + lane] *= sigmoid(work[_LOGIT_0 + lane] + one)
+        work[_OF_SLOPE_1 + lane] *= sigmoid(work[_LOGIT_1 + lane] + one)
 
 
 @compiled

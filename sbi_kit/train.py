@@ -1,13 +1,14 @@
 """The one training loop: any module, any loss, any source of batches.
 
 AdamW minimises the mean loss at a rate that warms up, falls like one over the square root of the
-steps, which suits trainings of any length, and at last falls to zero along a line, the cooling
-(Zhai et al. 2022, arXiv:2106.04560). What is judged and kept is an average of the weights over
-recent steps (Polyak & Juditsky 1992), which is free of the noise of a high rate; running statistics
-of a batch norm are averaged with them. At regular steps it is evaluated on the whole validation
-split; when that no longer improves, the loop returns to the best average and cools from there for a
-while, else it cools through the second half of the budget of steps or seconds. So the length of a
-training follows from the data, and none ends at a high rate.
+steps, which suits trainings of any length (Zhai et al. 2022, arXiv:2106.04560), and at last falls
+to zero, fast at first, as one less the square root of the share that is done, the cooling (Hägele
+et al. 2024, arXiv:2405.18392). What is judged and kept is an average of the weights over recent
+steps (Polyak & Juditsky 1992), which is free of the noise of a high rate; running statistics of a
+batch norm are averaged with them. At regular steps it is evaluated on the whole validation split;
+when that no longer improves, the loop returns to the best average and cools from there for a while,
+else it cools through the second half of the budget of steps or seconds. So the length of a training
+follows from the data, and none ends at a high rate.
 
 Batches are a pure function of the step, so a run that is killed goes on from its checkpoint and
 ends with the same weights as one that was not.
@@ -135,8 +136,8 @@ class State:
     def learning_rate(self, recipe: Recipe) -> float:
         """The rate of the next step."""
         if self.cooling_from is not None:
-            left = (self.end - self.step) / (self.end - self.cooling_from)
-            return self.cooling_rate * left
+            done = (self.step - self.cooling_from) / (self.end - self.cooling_from)
+            return self.cooling_rate * (1 - math.sqrt(done))
         warm_up = max(1, min(_WARM_UP, recipe.steps // 10))
         if self.step < warm_up:
             return self.cut * recipe.learning_rate * (self.step + 1) / warm_up

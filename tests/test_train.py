@@ -238,11 +238,12 @@ def test_the_rate_warms_up_and_then_falls_with_the_square_root_of_the_steps():
     assert State(step=9, end=100).learning_rate(short) == 2.0
 
 
-def test_the_rate_of_a_cooling_falls_to_zero_on_a_line():
+def test_the_rate_of_a_cooling_falls_to_zero_with_the_square_root_of_what_is_done():
     recipe = Recipe(steps=1_000, learning_rate=2.0)
     state = State(step=400, end=500, cooling_from=400, cooling_rate=0.8)
     rates = [replace(state, step=step).learning_rate(recipe) for step in range(400, 501)]
-    np.testing.assert_allclose(rates, np.linspace(0.8, 0, 101), atol=1e-12)
+    np.testing.assert_allclose(rates, 0.8 * (1 - np.linspace(0, 1, 101) ** 0.5), atol=1e-12)
+    assert (rates[0], rates[25], rates[100]) == (0.8, 0.4, 0.0)
 
 
 def test_a_cut_lowers_every_rate():

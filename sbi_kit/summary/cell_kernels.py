@@ -9,20 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from sbi_kit.spline_kernels import Floats, compiled, exp
+from sbi_kit.spline_kernels import Floats, compiled, sigmoid
 
-_1, _2, _HIGHEST = np.float32(1), np.float32(2), np.float32(80)
-
-
-@compiled
-def _sigmoid(x: Any) -> Any:
-    x = -x if -x < _HIGHEST else _HIGHEST
-    return _1 / (_1 + exp(x))
+_1, _2 = np.float32(1), np.float32(2)
 
 
 @compiled
 def _tanh(x: Any) -> Any:
-    return _2 * _sigmoid(_2 * x) - _1
+    return _2 * sigmoid(_2 * x) - _1
 
 
 @compiled
@@ -41,8 +35,8 @@ def gru_step(
     h, b = state.shape
     for i in range(h):
         for j in range(b):
-            r = _sigmoid(gates[h + i, j] + recurrent[i, j])
-            z = _sigmoid(gates[2 * h + i, j] + recurrent[h + i, j])
+            r = sigmoid(gates[h + i, j] + recurrent[i, j])
+            z = sigmoid(gates[2 * h + i, j] + recurrent[h + i, j])
             c = _tanh(gates[i, j] + r * recurrent[2 * h + i, j])
             gates[i, j], gates[h + i, j], gates[2 * h + i, j] = c, r, z
             state[i, j] = (c + z * (before[i, j] - c)) * alive[j]
@@ -97,8 +91,8 @@ def lstm_step(gates: Floats, before: Floats, alive: Floats, memory: Floats, stat
     h, b = state.shape
     for k in range(h):
         for j in range(b):
-            i, f = _sigmoid(gates[k, j]), _sigmoid(gates[h + k, j])
-            o, g = _sigmoid(gates[2 * h + k, j]), _tanh(gates[3 * h + k, j])
+            i, f = sigmoid(gates[k, j]), sigmoid(gates[h + k, j])
+            o, g = sigmoid(gates[2 * h + k, j]), _tanh(gates[3 * h + k, j])
             gates[k, j], gates[h + k, j] = i, f
             gates[2 * h + k, j], gates[3 * h + k, j] = o, g
             c = (f * before[k, j] + i * g) * alive[j]
