@@ -7,8 +7,8 @@ et al. 2024, arXiv:2405.18392). What is judged and kept is an average of the wei
 steps (Polyak & Juditsky 1992), which is free of the noise of a high rate; running statistics of a
 batch norm are averaged with them. At regular steps it is evaluated on the whole validation split;
 when that no longer improves, the loop returns to the best average and cools from there for a while,
-else it cools through the second half of the budget of steps or seconds, if it improves there. So
-the length of a training follows from the data, and none ends at a high rate.
+else it cools through the second half of the budget of steps or seconds. So the length of a training
+follows from the data, and none ends at a high rate.
 
 Batches are a pure function of the step, so a run that is killed goes on from its checkpoint and
 ends with the same weights as one that was not.
@@ -38,7 +38,7 @@ Loss: TypeAlias = Callable[[Any], Tensor]
 _WARM_UP = 100  # steps in which the rate rises, or a tenth of the budget if that is less
 _HALVED = 1_500  # steps after which the rate is half the highest
 _COOLING = 1.0  # length of a cooling, as a share of the steps before it,
-_STALLED = 0.25  # or of those to the best weights, after a return to them,
+_STALLED = 0.25  # or of those to the best weights, where validation stopped improving,
 _SHORTEST = 400  # and its least length, in steps, but for half of those before it
 _WINDOW = 16  # the average is over about the last sixteenth of the steps so far
 _CUT = 0.3  # factor on the rate after a loss that is not finite
@@ -113,7 +113,6 @@ class State:
         seconds: Time spent, up to the last evaluation.
         cooling_from: Step at which the cooling began, or None.
         cooling_rate: Learning rate at which it began.
-        returned: Whether it began, or began anew, from the best weights, after a stall.
         cut: Factor on the rate, below one after a loss that was not finite.
         best: Lowest validation loss.
         best_step: Where it was reached.
@@ -125,7 +124,6 @@ class State:
     seconds: float = field(default=0.0, compare=False)  # no two runs take the same
     cooling_from: int | None = None
     cooling_rate: float = 0.0
-    returned: bool = False
     cut: float = 1.0
     best: float = math.inf
     best_step: int = 0
@@ -349,12 +347,11 @@ def _evaluate(run: _Run) -> None:
         state = replace(state, best=validation, best_step=state.step)
         run.best = _copy_weights(run.module)
     run.module.load_state_dict(latest)
-    if not state.returned and state.step < state.end:
+    if state.cooling_from is None and state.step < state.end:
         if state.stalled(run.recipe):
             _return(run)
-            cooling = run.recipe.cooling(state.best_step, stalled=True)
-            state = replace(_cooled(state, run.recipe, cooling), returned=True)
-        elif state.cooling_from is None and run.recipe.spent(state):
+            state = _cooled(state, run.recipe, run.recipe.cooling(state.best_step, stalled=True))
+        elif run.recipe.spent(state):
             state = _cooled(state, run.recipe, run.recipe.cooling(state.step, stalled=False))
     run.state = state
 

@@ -150,20 +150,6 @@ def test_overfitting_stops_early_and_cools():
     assert steps_cooled == recipe.cooling(stalled_best, stalled=True)
 
 
-def test_overfitting_while_it_cools_returns_to_the_best_and_cools_from_there():
-    module, batches = curve(), Lines(rows=40, size=20, noise=2.0)
-    recipe = Recipe(steps=200, learning_rate=0.02, evaluate_every=10, patience=10, weight_decay=0)
-    state = train(module, squares(module), batches, recipe)
-    assert state.returned
-    best, step = min((loss, step) for step, _, loss in state.evaluations[:-1])
-    stalled = step + 100
-    assert stalled > 100  # where the second half, and with it the first cooling, began
-    assert state.cooling_from == stalled
-    assert state.step == state.end == stalled + recipe.cooling(step, stalled=True) < 200
-    assert state.best == state.evaluations[-1][2] < best
-    assert validation_loss(module, batches) == pytest.approx(state.best, rel=1e-5)
-
-
 def test_a_cooling_is_as_long_as_the_way_there_or_a_quarter_of_it_after_a_stall():
     recipe = Recipe(steps=10_000)
     stalled = [recipe.cooling(step, stalled=True) for step in (0, 50, 800, 1_200, 4_000)]
