@@ -192,6 +192,7 @@ def recipe_for(
         learning_rate=learning_rate,
         evaluate_every=min(evaluate_every, max(1, most // _EVALUATIONS)),
         patience=patience,
+        fall=0.5,
     )
 
 

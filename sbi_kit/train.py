@@ -2,13 +2,13 @@
 
 AdamW minimises the mean loss at a rate that warms up, falls like one over the square root of the
 steps, which suits trainings of any length (Zhai et al. 2022, arXiv:2106.04560), and at last falls
-to zero, fast at first, as one less the square root of the share that is done, the cooling (Hägele
-et al. 2024, arXiv:2405.18392). What is judged and kept is an average of the weights over recent
-steps (Polyak & Juditsky 1992), which is free of the noise of a high rate; running statistics of a
-batch norm are averaged with them. At regular steps it is evaluated on the whole validation split;
-when that no longer improves, the loop returns to the best average and cools from there for a while,
-else it cools through the second half of the budget of steps or seconds. So the length of a training
-follows from the data, and none ends at a high rate.
+to zero, the cooling: along a line, or faster at first (Hägele et al. 2024, arXiv:2405.18392). What
+is judged and kept is an average of the weights over recent steps (Polyak & Juditsky 1992), which is
+free of the noise of a high rate; running statistics of a batch norm are averaged with them. At
+regular steps it is evaluated on the whole validation split; when that no longer improves, the loop
+returns to the best average and cools from there for a while, else it cools through the second half
+of the budget of steps or seconds. So the length of a training follows from the data, and none ends
+at a high rate.
 
 Batches are a pure function of the step, so a run that is killed goes on from its checkpoint and
 ends with the same weights as one that was not.
@@ -69,6 +69,10 @@ class Recipe:
         patience: Evaluations without improvement before the cooling.
         weight_decay: AdamW's decay.
         clip: Largest norm of a gradient.
+        fall: How the rate falls in the cooling: what is left of it is one less this power of the
+            share that is done. One is a line; a half falls fast at first, and spends longer at low
+            rates, which is better for what is learned by and by, and worse for what a network comes
+            upon late, such as a parity.
     """
 
     steps: int
@@ -78,11 +82,12 @@ class Recipe:
     patience: int = 10
     weight_decay: float = 0.01
     clip: float = 5.0
+    fall: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("steps", "evaluate_every", "patience"):
             expect_integer(name, getattr(self, name), low=1)
-        for name in ("learning_rate", "clip"):
+        for name in ("learning_rate", "clip", "fall"):
             expect_number(name, getattr(self, name), low=0, open_low=True)
         expect_number("weight_decay", self.weight_decay, low=0)
         if self.seconds is not None:
@@ -137,7 +142,7 @@ class State:
         """The rate of the next step."""
         if self.cooling_from is not None:
             done = (self.step - self.cooling_from) / (self.end - self.cooling_from)
-            return self.cooling_rate * (1 - math.sqrt(done))
+            return self.cooling_rate * (1 - math.pow(done, recipe.fall))
         warm_up = max(1, min(_WARM_UP, recipe.steps // 10))
         if self.step < warm_up:
             return self.cut * recipe.learning_rate * (self.step + 1) / warm_up

@@ -46,8 +46,11 @@ def play(name):
 
 
 def masked(text):
-    """A text without the digits of decimal numbers, in which machines differ."""
-    return re.sub(r"\d+(?:\.\d+(?:e-?\d+)?|e-?\d+)\b", "#", text)
+    """A text without the digits of decimal numbers, in which machines differ.
+
+    In a table, and after "p =", a decimal may have been rounded to 0 or 1.
+    """
+    return re.sub(r"\d+(?:\.\d+(?:e-?\d+)?|e-?\d+)\b|(?<=(?:  |= ))[01](?=  |\n)", "#", text)
 
 
 def command(lines):

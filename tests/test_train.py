@@ -238,12 +238,13 @@ def test_the_rate_warms_up_and_then_falls_with_the_square_root_of_the_steps():
     assert State(step=9, end=100).learning_rate(short) == 2.0
 
 
-def test_the_rate_of_a_cooling_falls_to_zero_with_the_square_root_of_what_is_done():
-    recipe = Recipe(steps=1_000, learning_rate=2.0)
+@pytest.mark.parametrize("fall", [0.5, 1.0])
+def test_the_rate_of_a_cooling_falls_to_zero_by_a_power_of_what_is_done(fall):
+    recipe = Recipe(steps=1_000, learning_rate=2.0, fall=fall)
     state = State(step=400, end=500, cooling_from=400, cooling_rate=0.8)
     rates = [replace(state, step=step).learning_rate(recipe) for step in range(400, 501)]
-    np.testing.assert_allclose(rates, 0.8 * (1 - np.linspace(0, 1, 101) ** 0.5), atol=1e-12)
-    assert (rates[0], rates[25], rates[100]) == (0.8, 0.4, 0.0)
+    np.testing.assert_allclose(rates, 0.8 * (1 - np.linspace(0, 1, 101) ** fall), atol=1e-12)
+    assert (rates[0], rates[100]) == (0.8, 0.0)
 
 
 def test_a_cut_lowers_every_rate():
@@ -586,6 +587,7 @@ def test_a_training_that_lags_is_resumed_to_the_same_weights(lagging, tmp_path):
         ("evaluate_every", 0, BadValue),
         ("patience", -1, BadValue),
         ("learning_rate", 0, BadValue),
+        ("fall", 0, BadValue),
         ("learning_rate", -1, BadValue),
         ("learning_rate", math.nan, BadValue),
         ("learning_rate", "fast", BadType),
