@@ -56,7 +56,7 @@ def run(contestant: str, arguments: argparse.Namespace, simulations: int) -> dic
     epochs = arguments.epochs or "own"
     options = entry.get("options", {})
     if arguments.cpu_minutes is not None and contestant != OURS:
-        epochs = f"{arguments.cpu_minutes:g}min"
+        epochs = f"{epochs}-{arguments.cpu_minutes:g}min"
         options = {**options, "cpu_seconds": 60 * arguments.cpu_minutes}
     stem = f"{arguments.task}-{simulations}-{epochs}-{arguments.threads}-{contestant}"
     result = arguments.results / f"{stem}.json"

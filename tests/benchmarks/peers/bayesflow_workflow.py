@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 import sbi_kit as sk
-from tests.benchmarks.peers.clock import Clock, Trained
+from tests.benchmarks.peers.clock import Course, Trained
 from tests.benchmarks.peers.tasks import FIT_SEED, Task, as_table
 
 _NETWORKS = {
@@ -29,20 +29,18 @@ _NETWORKS = {
 class _Watch(keras.callbacks.Callback):
     """Calls `watch` some 25 times, at the end of epochs, as judging takes seconds here.
 
-    And stops at the end of an epoch when `late` says so.
+    And stops at the end of an epoch when the time is up.
     """
 
-    def __init__(self, watch: Callable[[], None], late: Callable[[], bool]) -> None:
+    def __init__(self, watch: Callable[[], None], course: Course) -> None:
         super().__init__()
-        self.watch = watch
-        self.late = late
-        self.cut_off = False
+        self.watch, self.course = watch, course
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.cut_off = epoch + 1 < self.params["epochs"] and self.late()
-        if self.cut_off:
-            self.model.stop_training = True
-        if self.cut_off or (epoch + 1) % max(1, self.params["epochs"] // 25) == 0:
+        late = epoch + 1 < self.params["epochs"] and self.course.late()
+        if late:
+            self.model.stop_training = self.course.cut_off = True
+        if late or (epoch + 1) % max(1, self.params["epochs"] // 25) == 0:
             self.watch()
 
 
@@ -53,7 +51,7 @@ def train(
     keras.utils.set_random_seed(FIT_SEED)
     data = _data(task, *bank.take(slice(None)))
     judged = _data(task, *held_out.take(slice(None)))
-    clock, curve = Clock(), []
+    course = Course(cpu_seconds)
     network = _NETWORKS[type(task.model.data)]
     workflow = bf.BasicWorkflow(
         adapter=_adapter(task, summarised=network is not None),
@@ -63,15 +61,11 @@ def train(
     )
 
     def watch() -> None:
-        seconds = clock.seconds()
-        with clock.paused():
-            curve.append((seconds, -float(workflow.log_prob(judged).mean())))
-            print(f"{curve[-1][0]:.0f} CPU s: {curve[-1][1]:.3f}", flush=True)
+        course.judge(lambda: -float(workflow.log_prob(judged).mean()))
 
     limit = {} if epochs is None else {"epochs": epochs}
-    watching = _Watch(watch, lambda: clock.seconds() >= cpu_seconds)
-    history = workflow.fit_offline(data, callbacks=[watching], verbose=0, **limit)
-    seconds = clock.seconds()
+    history = workflow.fit_offline(data, callbacks=[_Watch(watch, course)], verbose=0, **limit)
+    seconds = course.clock.seconds()
 
     def log_prob(theta: np.ndarray, x: Any) -> np.ndarray:
         return np.asarray(workflow.log_prob(_data(task, theta, x)), dtype=np.float64)
@@ -80,8 +74,8 @@ def train(
         return workflow.sample(num_samples=draws, conditions={"x": as_table(task, x)})["theta"]
 
     name = network.__name__ if network else "no summary"
-    settings = f"{name}, {len(history.epoch)} epochs" + ", cut off" * watching.cut_off
-    return Trained(log_prob, sample, curve, seconds, settings)
+    settings = f"{name}, {course.trained_for(len(history.epoch))}"
+    return Trained(log_prob, sample, course.curve, seconds, settings)
 
 
 def _data(task: Task, theta: np.ndarray, x: Any) -> dict[str, np.ndarray]:

@@ -1,5 +1,6 @@
 """CPU seconds of a contestant, and what it hands back."""
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,34 @@ class Clock:
             yield
         finally:
             self._left_out += cpu_seconds() - before
+
+
+class Course:
+    """A peer's training as it goes: its clock, its curve, and whether its time is up.
+
+    Args:
+        cpu_seconds: Time to train.
+    """
+
+    def __init__(self, cpu_seconds: float = math.inf) -> None:
+        self.clock = Clock()
+        self.curve: list[tuple[float, float]] = []
+        self.cut_off = False  # whether it was stopped because its time was up
+        self._limit = cpu_seconds
+
+    def late(self) -> bool:
+        return self.clock.seconds() >= self._limit
+
+    def judge(self, nll: Callable[[], float]) -> None:
+        """Add a point to the curve and print it; what that takes is left out."""
+        seconds = self.clock.seconds()
+        with self.clock.paused():
+            self.curve.append((seconds, nll()))
+            print(f"{seconds:.0f} CPU s: {self.curve[-1][1]:.3f}", flush=True)
+
+    def trained_for(self, epochs: int) -> str:
+        """In words."""
+        return f"{epochs} epochs" + ", cut off" * self.cut_off
 
 
 @dataclass(frozen=True)

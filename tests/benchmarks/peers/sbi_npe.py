@@ -25,7 +25,7 @@ from sbi.utils import BoxUniform
 from torch import Tensor
 
 import sbi_kit as sk
-from tests.benchmarks.peers.clock import Clock, Trained
+from tests.benchmarks.peers.clock import Course, Trained
 from tests.benchmarks.peers.tasks import FIT_SEED, Task, as_table
 
 _LATENT = 20  # FCEmbedding's own default
@@ -45,19 +45,18 @@ class _Silent:
 
 
 class _WatchedNPE(NPE):
-    """NPE that calls `watch` with its network after each epoch, and stops when `late` says so."""
+    """NPE that calls `watch` with its network after each epoch, and stops when its time is up."""
 
     watch: Callable[[torch.nn.Module], None]
-    late: Callable[[], bool]
-    cut_off = False
+    course: Course
 
     def _converged(self, epoch: int, stop_after_epochs: int) -> bool:
         if super()._converged(epoch, stop_after_epochs):
             return True
-        if self.late():
+        if self.course.late():
             self._neural_net.load_state_dict(self._best_model_state_dict)
-            self.cut_off = True
-        return self.cut_off
+            self.course.cut_off = True
+        return self.course.cut_off
 
     def _summarize_epoch(self, *arguments: Any) -> None:
         super()._summarize_epoch(*arguments)
@@ -88,26 +87,20 @@ def train(
     torch.manual_seed(FIT_SEED)
     theta, x = _tensors(task, *bank.take(slice(None)))
     judged = _tensors(task, *held_out.take(slice(None)))
-    clock, curve = Clock(), []
+    course = Course(cpu_seconds)
     estimator, settings = _estimator(flow, task, x)
     prior = _prior(task)
     npe = _WatchedNPE(
         prior=prior, density_estimator=estimator, show_progress_bars=False, tracker=_Silent()
     )
 
-    def watch(network: torch.nn.Module) -> None:
-        seconds = clock.seconds()
-        with clock.paused():
-            curve.append((seconds, -float(_log_prob(network, *judged).mean())))
-            print(f"{curve[-1][0]:.0f} CPU s: {curve[-1][1]:.3f}", flush=True)
-
-    npe.watch = watch
-    npe.late = lambda: clock.seconds() >= cpu_seconds
+    npe.course = course
+    npe.watch = lambda net: course.judge(lambda: -float(_log_prob(net, *judged).mean()))
     npe.append_simulations(theta, x)
     limit = {} if epochs is None else {"max_num_epochs": epochs}
     network = npe.train(**limit)
     posterior = npe.build_posterior(network)
-    seconds = clock.seconds()
+    seconds = course.clock.seconds()
 
     def log_prob(theta: np.ndarray, x: Any) -> np.ndarray:
         return _log_prob(network, *_tensors(task, theta, x)).numpy()
@@ -121,8 +114,8 @@ def train(
         )
         return found.transpose(0, 1).numpy()
 
-    settings += f", {len(curve)} epochs" + ", cut off" * npe.cut_off
-    return Trained(log_prob, sample, curve, seconds, settings)
+    settings += ", " + course.trained_for(len(course.curve))
+    return Trained(log_prob, sample, course.curve, seconds, settings)
 
 
 def _tensors(task: Task, theta: np.ndarray, x: Any) -> tuple[Tensor, Tensor]:
