@@ -4,9 +4,9 @@ With g the gradient, m and v its averaged value and square, both corrected for t
 
     w <- (1 − rate · decay) w − rate · m / (√v + ε),   arXiv:1711.05101.
 
-While it trains, the parameters of a module are views of one vector, and their gradients of another.
-A step, and the norm of all gradients, then take a dozen operations, where it would take some for
-each parameter; of a small network these would be a sixth of the time.
+While it trains, the parameters of a module are views of one vector, and its gradient is another. A
+step, and the norm of the gradient, then take a dozen operations, where it would take some for each
+parameter; of a small network these would be a sixth of the time.
 """
 
 import math
@@ -36,17 +36,22 @@ class AdamW:
         self._mean, self._square = torch.zeros_like(self._weights), torch.zeros_like(self._weights)
         self._steps = 0
         sizes = [p.numel() for p in self._parameters]
-        views = self._weights.split(sizes), self._gradient.split(sizes)
-        for parameter, weights, gradient in zip(self._parameters, *views, strict=True):
+        for parameter, weights in zip(self._parameters, self._weights.split(sizes), strict=True):
             parameter.data = weights.view(parameter.shape)
-            parameter.grad = gradient.view(parameter.shape)
 
-    def clear(self) -> None:
-        """Set all gradients to zero, before a backward pass adds to them."""
-        self._gradient.zero_()
+    def gradient(self, loss: Tensor) -> Tensor:
+        """The gradient of a loss, as one vector; threads may ask for it at the same time."""
+        by_parameter = torch.autograd.grad(loss, self._parameters, materialize_grads=True)
+        return torch.cat([gradient.flatten() for gradient in by_parameter])
+
+    def take(self, first: Tensor, *others: Tensor) -> None:
+        """Take a gradient, or the sum of several, for the next step."""
+        self._gradient = first
+        for other in others:
+            self._gradient += other
 
     def clip(self, largest: float) -> Tensor:
-        """The norm of all gradients, which are scaled down to the largest if it is above that."""
+        """The norm of the gradient, which is scaled down to the largest if it is above that."""
         norm: Tensor = self._gradient.norm()
         if lags(norm.device) or norm > largest:  # a GPU is not asked, which would be to wait
             self._gradient.mul_(torch.full_like(norm, largest).div_(norm).clamp_max_(1.0))
@@ -78,6 +83,6 @@ class AdamW:
         self._steps = int(state["steps"])
 
     def release(self) -> None:
-        """Give every parameter memory of its own, and no gradient; after it, make no more steps."""
+        """Give every parameter memory of its own; after it, make no more steps."""
         for parameter in self._parameters:
-            parameter.data, parameter.grad = parameter.data.clone(), None
+            parameter.data = parameter.data.clone()

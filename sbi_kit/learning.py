@@ -26,9 +26,10 @@ from sbi_kit.batches import observations, standardise
 from sbi_kit.checks import BadValue, expect_integer, expect_name
 from sbi_kit.contracts import Array, IntArray
 from sbi_kit.data import AnyLayout, Matrix
-from sbi_kit.device import CPU
+from sbi_kit.device import CPU, lags
 from sbi_kit.encoder import Encoder, row_columns, row_missable, to_tensor
 from sbi_kit.familiarity import fit_familiarity
+from sbi_kit.halves import Divide, halves, whole
 from sbi_kit.network import Architecture, Network, build_network
 from sbi_kit.neural import NeuralPosterior
 from sbi_kit.seeds import numpy_stream, torch_seed
@@ -270,12 +271,13 @@ def learn(
         log_q: Tensor = network(*batch)
         return -log_q
 
-    with _threads(1 if material.summary == "identity" else torch.get_num_threads()):
+    with _threads(material.summary, device) as divide:
         state = train(
             network,
             loss,
             batches,
             recipe,
+            divide=divide,
             checkpoint=None if checkpoint is None else Path(checkpoint),
             identity=_identity(material, seed, *settings, recipe, sizes),
             progress=progress,
@@ -357,16 +359,21 @@ def trace_of(state: State) -> dict[str, Any]:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Use that many threads in the block.
+def _threads(summary: str, device: torch.device) -> Iterator[Divide]:
+    """How to work on batches in the block, on as many threads as are of use.
 
     A step on datasets of one row is too little work to share: a second thread saves a twentieth of
     the time on an idle machine, and triples it where another process keeps the core busy.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    if summary != "identity" and before > 1 and not lags(device):
+        with halves() as divide:
+            yield divide
+        return
+    if summary == "identity":
+        torch.set_num_threads(1)
     try:
-        yield
+        yield whole
     finally:
         torch.set_num_threads(before)
 

@@ -32,6 +32,7 @@ from sbi_kit.adamw import AdamW
 from sbi_kit.checkpoint import read_checkpoint, write_checkpoint
 from sbi_kit.checks import BadValue, expect_integer, expect_number
 from sbi_kit.device import device_of, lags
+from sbi_kit.halves import Divide, whole
 
 Loss: TypeAlias = Callable[[Any], Tensor]
 
@@ -188,6 +189,7 @@ class _Run:
     loss: Loss
     batches: Batches
     recipe: Recipe
+    divide: Divide
     state: State
     weights: dict[str, Tensor]  # and running statistics, which go with them
     average: dict[str, Tensor] = field(default_factory=dict)  # of the weights over recent steps
@@ -204,6 +206,7 @@ def train(
     batches: Batches,
     recipe: Recipe,
     *,
+    divide: Divide = whole,
     checkpoint: Path | None = None,
     identity: str = "",
     progress: Progress | None = None,
@@ -217,6 +220,7 @@ def train(
         loss: Maps a batch to one loss per row, shape (rows,).
         batches: Where batches come from, on the device of the module.
         recipe: How to train.
+        divide: How to work on a batch; by parts, if the module stays as it is when it is called.
         checkpoint: File to resume from and to save to at every evaluation.
         identity: Says what is trained on what; a checkpoint of another identity is refused.
         progress: Called about every half second.
@@ -233,7 +237,7 @@ def train(
     optimizer = AdamW(module, decay=recipe.weight_decay)
     state = State(step=0, end=recipe.steps)
     weights = {k: v for k, v in module.state_dict().items() if v.is_floating_point()}
-    run = _Run(module, device_of(module), optimizer, loss, batches, recipe, state, weights)
+    run = _Run(module, device_of(module), optimizer, loss, batches, recipe, divide, state, weights)
     if checkpoint is not None:
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         found = read_checkpoint(checkpoint, part=member)
@@ -276,12 +280,16 @@ def _due(run: _Run) -> bool:
     return state.cooling_from is None and recipe.late(time.monotonic() - run.started)
 
 
-@torch.enable_grad()  # whatever the caller's mode
 def _step(run: _Run) -> None:
-    loss = run.loss(run.batches.training(run.state.step)).mean()
-    run.optimizer.clear()
-    loss.backward()
-    run.unseen += [loss.detach(), run.optimizer.clip(run.recipe.clip)]
+    @torch.enable_grad()  # whatever the caller's mode
+    def differentiate(share: float, part: Any) -> tuple[Tensor, Tensor]:
+        loss = share * run.loss(part).mean()
+        return loss.detach(), run.optimizer.gradient(loss)
+
+    parts = run.divide(differentiate, run.batches.training(run.state.step))
+    losses, gradients = zip(*parts, strict=True)
+    run.optimizer.take(*gradients)
+    run.unseen += [torch.stack(losses).sum(), run.optimizer.clip(run.recipe.clip)]
     run.optimizer.step(run.state.learning_rate(run.recipe))
     _average(run)
     run.state = replace(run.state, step=run.state.step + 1)
@@ -333,14 +341,19 @@ def _recover(run: _Run, value: float) -> None:
 @torch.no_grad()
 def _evaluate(run: _Run) -> None:
     """Validation loss, best weights, and the decision to cool."""
+
+    @torch.no_grad()  # a mode is a thread's own
+    def losses_of(_: float, part: Any) -> Tensor:
+        return run.loss(part)
+
     latest = _copy_weights(run.module)
     run.module.load_state_dict(run.average)
     run.module.eval()
     sums, rows = [], 0
     for batch in run.batches.validation():
-        losses = run.loss(batch)
-        sums.append(losses.double().sum())
-        rows += len(losses)
+        for losses in run.divide(losses_of, batch):
+            sums.append(losses.double().sum())
+            rows += len(losses)
     total = sum(torch.stack(sums).cpu().tolist())
     run.module.train()
     state = run.state

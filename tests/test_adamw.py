@@ -16,15 +16,14 @@ def module():
     return nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2))
 
 
-def gradients(some):
-    (some(X).square().sum() * 10).backward()
+def loss_of(some, x=X):
+    return some(x).square().sum() * 10
 
 
 def train(some, optimizer, rates, clip=1e9):
     norms = []
     for rate in rates:
-        optimizer.clear()
-        gradients(some)
+        optimizer.take(optimizer.gradient(loss_of(some)))
         norms.append(optimizer.clip(clip))
         optimizer.step(rate)
     return norms
@@ -39,7 +38,7 @@ def test_steps_are_those_of_torch(clip):
     for rate, norm in zip(rates, norms, strict=True):
         reference.param_groups[0]["lr"] = rate
         reference.zero_grad()
-        gradients(theirs)
+        loss_of(theirs).backward()
         other = nn.utils.clip_grad_norm_(theirs.parameters(), clip)
         assert norm == pytest.approx(other.item(), rel=1e-4)
         reference.step()
@@ -51,9 +50,9 @@ def test_a_gpu_scales_what_is_large_as_the_cpu_does_and_keeps_the_rest(monkeypat
     def clipped():
         some = module()
         optimizer = AdamW(some, decay=0.1)
-        gradients(some)
-        norm = optimizer.clip(clip)
-        return norm, torch.cat([p.grad.flatten() for p in some.parameters()])
+        gradient = optimizer.gradient(loss_of(some))
+        optimizer.take(gradient)
+        return optimizer.clip(clip), gradient  # scaled in place
 
     for clip in (1e9, 3.0):
         norm, on_cpu = clipped()
@@ -61,6 +60,26 @@ def test_a_gpu_scales_what_is_large_as_the_cpu_does_and_keeps_the_rest(monkeypat
         with monkeypatch.context() as patched:
             patched.setattr("sbi_kit.adamw.lags", lambda device: True)
             assert torch.equal(clipped()[1], on_cpu)
+
+
+def test_gradients_of_parts_add_up():
+    some = module()
+    optimizer = AdamW(some, decay=0.1)
+    gradient = optimizer.gradient(loss_of(some))
+    optimizer.take(*(optimizer.gradient(loss_of(some, part)) for part in X.split(3)))
+    assert optimizer.clip(1e9) == pytest.approx(gradient.norm().item(), rel=1e-5)
+    assert all(p.grad is None for p in some.parameters())
+
+
+def test_what_a_loss_does_not_depend_on_has_no_gradient():
+    some = module()
+    optimizer = AdamW(some, decay=0.0)
+    before = copy.deepcopy(some.state_dict())
+    optimizer.take(optimizer.gradient(some[0](X).square().sum()))
+    optimizer.step(0.1)
+    after = some.state_dict()
+    assert not torch.equal(after["0.weight"], before["0.weight"])
+    assert torch.equal(after["2.weight"], before["2.weight"])
 
 
 def test_what_is_not_trained_stays():
@@ -109,5 +128,4 @@ def test_released_parameters_are_their_own():
     optimizer.release()
     stores = {p.untyped_storage().data_ptr() for p in some.parameters()}
     assert len(stores) == len(values)
-    assert all(p.grad is None for p in some.parameters())
     assert all(map(torch.equal, some.parameters(), values))

@@ -24,8 +24,8 @@ FLOORS = {
         "summary.bends summary.twice "
         "summary.standardize summary.encoded "
         "device spline spline_kernels draw_kernels coupling flow sampler network mixture encoder "
-        "batches familiarity rows adamw train checkpoint posterior_file certificate importance "
-        "inference observing saving"
+        "batches familiarity rows adamw halves train checkpoint posterior_file certificate "
+        "importance inference observing saving"
     ),
     METHODS: (
         "neural learning fitting online rejection loading "
