@@ -1,9 +1,10 @@
 """Batches of a bank for the training loop, ragged datasets padded as little as possible.
 
 Each pass goes through the training rows in a new random order, in batches of similar n. Where any
-part of a dataset is a smaller dataset (`Exchangeable.nested`), three batches in four see a random
-part of each, of a size drawn log-uniformly: the same simulations then teach every n, differently in
-each pass, at less cost.
+part of a dataset is a smaller dataset (`Exchangeable.nested`), or the beginning of a series a
+shorter one (`Series.nested`), three batches in four see a part of each, of a size drawn
+log-uniformly and anywhere in a set: the same simulations then teach every n, differently in each
+pass, at less cost.
 
 Standardised datasets lie end to end in a window, in float32 and without padding. If one window
 holds them all, it is read once. Else a pass visits blocks of neighbouring rows in random order,
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from sbi_kit.bank import Bank
 from sbi_kit.contracts import Array, IntArray
-from sbi_kit.data import Exchangeable, Matrix
+from sbi_kit.data import Series, Vector
 from sbi_kit.device import CPU, send
 from sbi_kit.encoder import to_tensor
 from sbi_kit.seeds import numpy_stream
@@ -93,8 +94,9 @@ class BankBatches:
         self.bank_rows = rows
         self.n = np.ones_like(rows) if summary == "identity" else bank.n[rows]
         low, high = bank.data.n_range
-        nested = isinstance(bank.data, (Exchangeable, Matrix)) and bank.data.nested and low < high
+        nested = not isinstance(bank.data, Vector) and bank.data.nested and low < high
         self.smallest = low if nested else None
+        self.anywhere = not isinstance(bank.data, Series)  # are parts, or at the beginning
         self.u = send(to_tensor(bank.prior.whiten(bank.theta[rows])), device)
         self._pass = (-1, np.empty((0, 0), dtype=np.int64))
         self._window: tuple[tuple[int, int], _Window] | None = None
@@ -111,7 +113,8 @@ class BankBatches:
             rng = numpy_stream(self.seed, "parts", step)
             if rng.random() > _WHOLE:
                 size = _log_uniform(self.smallest, int(n.min()), rng)
-                first = (rng.random(len(n)) * (n - size + 1)).astype(np.int64)
+                if self.anywhere:
+                    first = (rng.random(len(n)) * (n - size + 1)).astype(np.int64)
                 n = np.full_like(n, size)
         return self._batch(self._window_of(step), index, first, n)
 

@@ -105,6 +105,10 @@ class Series:
     Args:
         columns: Names of the measured quantities.
         n: Number of time points, fixed or (smallest, largest); drawn uniformly when simulated.
+        nested: Whether the first m time points of a series of n are distributed as a series of m,
+            as those of a process that is watched from a fixed start at fixed intervals are.
+            Training then learns from beginnings of series too. False where what is seen depends on
+            the number of time points (where they divide a fixed span, say).
         context: Known columns beside the data, with the distribution they are simulated from.
         missing: Columns whose values may be missing, NaN; True stands for all.
 
@@ -114,12 +118,14 @@ class Series:
 
     columns: tuple[str, ...]
     n: int | tuple[int, int]
+    nested: bool = False
     context: Prior | None = field(default=None, kw_only=True, hash=False)
     missing: bool | tuple[str, ...] = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", _expect_columns(self.columns))
         object.__setattr__(self, "n", _expect_sizes(self.n))
+        expect_flag("nested", self.nested)
         expect_context(self.context, self.columns)
         object.__setattr__(self, "missing", _expect_missing(self.missing, self.columns))
 
@@ -188,8 +194,10 @@ def layout_to_dict(layout: AnyLayout) -> dict[str, Any]:
     entry["columns"] = list(layout.columns)
     if not isinstance(layout, Vector):
         entry["n"] = list(layout.n_range)
-    # Files that were written before layouts had these two do not name them.
+    # Files that were written before layouts had these do not name them.
     context, missing = entry.pop("context"), entry.pop("missing")
+    if isinstance(layout, Series) and not layout.nested:
+        del entry["nested"]
     entry |= {} if context is None else {"context": prior_to_dict(context)}
     return entry | ({"missing": list(missing)} if missing else {})
 

@@ -123,7 +123,7 @@ class Influenza:
     @cached_property
     def data(self) -> Series:
         """A series of daily counts."""
-        return Series(columns=("in_bed",), n=self.days)
+        return Series(columns=("in_bed",), n=self.days, nested=True)
 
     @cached_property
     def observed(self) -> Array:

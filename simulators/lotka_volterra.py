@@ -144,7 +144,7 @@ class LotkaVolterra:
     @cached_property
     def data(self) -> Series:
         """A series of yearly counts."""
-        return Series(columns=("hare", "lynx"), n=self.years)
+        return Series(columns=("hare", "lynx"), n=self.years, nested=True)
 
     @cached_property
     def observed(self) -> Array:

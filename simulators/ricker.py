@@ -110,7 +110,7 @@ class Ricker:
     @cached_property
     def data(self) -> Series:
         """A series of counts."""
-        return Series(columns=("count",), n=self.n)
+        return Series(columns=("count",), n=self.n, nested=True)
 
     def simulate(self, theta: Array, rng: np.random.Generator, n: int) -> Array:
         """Simulate the counts of n generations.

@@ -109,7 +109,8 @@ class SIR:
     @cached_property
     def data(self) -> Series:
         """A series of shares of the population."""
-        return Series(columns=("susceptible", "infected", "recovered"), n=self.n)
+        columns = ("susceptible", "infected", "recovered")
+        return Series(columns=columns, n=self.n, nested=True)
 
     def simulate(self, theta: Array, rng: np.random.Generator, n: int) -> Array:
         """Simulate epidemics of n time points.

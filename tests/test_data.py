@@ -315,6 +315,7 @@ LAYOUTS = [
     Matrix(("a", "b"), 40),
     Matrix(("a", "b"), (2, 9), columns_exchangeable=False, nested=False),
     Series(("a",), 1),
+    Series(("a",), (2, 9), nested=True),
 ]
 
 
@@ -349,6 +350,7 @@ def test_a_name_alone_is_one_column():
         (lambda: Matrix(("a", "a"), 3), BadValue, "name each column once"),
         (lambda: Matrix(("a",), 3, columns_exchangeable="no"), BadType, "exchangeable as True or"),
         (lambda: Exchangeable(("a",), 3, nested=1), BadType, "nested as True or False; got 1"),
+        (lambda: Series(("a",), 3, nested="yes"), BadType, "nested as True or False; got 'yes'"),
         (lambda: layout_from_dict({"kind": "vektor", "columns": ["a"]}), UnknownName, "'vector'?"),
     ],
 )
@@ -360,6 +362,9 @@ def test_layouts_refuse(build, error, text):
 def test_layouts_know_whether_parts_are_datasets():
     assert Exchangeable(("a",), 3).nested
     assert not Exchangeable(("a",), 3, nested=False).nested
+    assert not Series(("a",), 3).nested
+    assert "nested" not in layout_to_dict(Series(("a",), 3))  # as in files from before it was there
+    assert Series(("a",), 3, nested=True).nested
 
 
 # Datasets

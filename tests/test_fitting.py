@@ -375,7 +375,8 @@ def test_features_do_not_depend_on_how_many_are_made_at_a_time(set_bank, monkeyp
 
 @pytest.mark.parametrize("window", [10**8, 2_000])
 @pytest.mark.parametrize("nested", [True, False])
-def test_every_batch_holds_parts_of_its_datasets(nested, window):
+@pytest.mark.parametrize("kind", [sk.Exchangeable, sk.Series])
+def test_every_batch_holds_parts_of_its_datasets(kind, nested, window):
     def numbered(theta, rng, n):
         return rng.uniform(0, 1, (len(theta), n, 1)) + np.arange(n)[:, None]
 
@@ -383,27 +384,30 @@ def test_every_batch_holds_parts_of_its_datasets(nested, window):
         rows=300,
         simulate=numbered,
         prior=sk.Prior(a=sk.Uniform(0, 1)),
-        data=sk.Exchangeable(columns=("x",), n=(2, 9), nested=nested),
+        data=kind(columns=("x",), n=(2, 9), nested=nested),
     )
     identity = fit_standardizer(np.array([[-1.0], [0.0], [1.0]]))
     batches = BankBatches(
         bank,
         np.arange(250),
         np.arange(250, 300),
-        summary="deep_set",
+        summary="deep_set" if kind is sk.Exchangeable else "gru",
         standardizer=identity,
         batch_size=20,
         seed=1,
         window=window,
     )
+    shorter = 0
     whole = dict(enumerate(bank.take(slice(None))[1].each()))
     for step in range(2 * batches.per_pass):
         _, x, n = batches.training(step)
         for row, values, size in zip(batches.rows(step), x.numpy(), n.tolist(), strict=True):
             full = identity(whole[row])
-            starts = range(len(full) - size + 1)
+            starts = range(len(full) - size + 1 if kind is sk.Exchangeable else 1)
             assert any(np.array_equal(values[:size], full[s : s + size]) for s in starts)
             assert nested or size == len(full)
+            shorter += size < len(full)
+    assert bool(shorter) == nested
     held_out = [x[i, :size] for _, x, n in batches.validation() for i, size in enumerate(n)]
     expected = [identity(whole[row]) for row in range(250, 300)]
     assert sorted(map(_bytes, held_out)) == sorted(map(_bytes, expected))

@@ -400,6 +400,25 @@ def test_parts_of_datasets_must_be_datasets_where_that_is_declared():
     check_simulator(Ranked(nested=False))
 
 
+class Spread:
+    """A line watched at n points, of a fixed span or at fixed intervals."""
+
+    prior = Prior(slope=Uniform(1, 2))
+
+    def __init__(self, *, span):
+        self.span, self.data = span, Series(columns=("height",), n=(5, 50), nested=True)
+
+    def simulate(self, theta, rng, n):
+        times = np.linspace(0, self.span, n) if self.span else np.arange(n) / 50
+        return (theta * times + 0.1 * rng.standard_normal((len(theta), n)))[:, :, None]
+
+
+def test_beginnings_of_series_must_be_series_where_that_is_declared():
+    with pytest.raises(BadValue, match=r"mean of 'height'.*; declare nested=False"):
+        check_simulator(Spread(span=1.0))
+    check_simulator(Spread(span=None))
+
+
 # Labelled data
 
 

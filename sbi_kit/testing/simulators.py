@@ -9,7 +9,7 @@ import numpy as np
 from sbi_kit.checks import BadInput, BadValue, expect_integer
 from sbi_kit.context import context_source, names_of
 from sbi_kit.contracts import Array, Simulator
-from sbi_kit.data import AnyLayout, Exchangeable, Matrix, Vector, read, unusable
+from sbi_kit.data import AnyLayout, Series, Vector, read, unusable
 from sbi_kit.registry import expect_simulator
 from sbi_kit.seeds import numpy_stream
 from sbi_kit.testing.forms import expect_result, show
@@ -139,7 +139,7 @@ def _check_nested(model: Simulator, points: Array, seed: int) -> None:
 
     layout = model.data
     low, high = layout.n_range
-    if not (isinstance(layout, (Exchangeable, Matrix)) and layout.nested and low < high):
+    if isinstance(layout, Vector) or not layout.nested or low == high:
         return
     part = _simulate(model, points, high, numpy_stream(seed, "check: nested", high))[:, :low]
     small = _simulate(model, points, low, numpy_stream(seed, "check: nested", low))
@@ -154,7 +154,8 @@ def _check_nested(model: Simulator, points: Array, seed: int) -> None:
             if p < FALSE_ALARM / (2 * len(layout.columns)):
                 got = f"another distribution of the {moment} of {name!r} (p = {p:.0e})"
                 wanted = f"the first {low} of {high} observations to be like a dataset of {low}"
-                raise BadValue(wanted, got, "shuffle the rows, or declare nested=False")
+                shuffled = "" if isinstance(layout, Series) else "shuffle the rows, or "
+                raise BadValue(wanted, got, f"{shuffled}declare nested=False")
 
 
 def _equal(a: Array, b: Array) -> bool:
