@@ -45,7 +45,7 @@ class AdamW:
         return torch.cat([gradient.flatten() for gradient in by_parameter])
 
     def take(self, first: Tensor, *others: Tensor) -> None:
-        """Take a gradient, or the sum of several, for the next step."""
+        """Take a gradient, or the sum of several, for the next step, in the memory of the first."""
         self._gradient = first
         for other in others:
             self._gradient += other

@@ -2,9 +2,9 @@
 
 Each pass goes through the training rows in a new random order, in batches of similar n. Where any
 part of a dataset is a smaller dataset (`Exchangeable.nested`), or the beginning of a series a
-shorter one (`Series.nested`), three batches in four see a part of each, of a size drawn
-log-uniformly and anywhere in a set: the same simulations then teach every n, differently in each
-pass, at less cost.
+shorter one (`Series.nested`), three batches in four see a part of each: any part of a set, of a
+size drawn log-uniformly, or the beginning of a series, of a length drawn uniformly. The same
+simulations then teach every n, differently in each pass, at less cost.
 
 Standardised datasets lie end to end in a window, in float32 and without padding. If one window
 holds them all, it is read once. Else a pass visits blocks of neighbouring rows in random order,
@@ -96,7 +96,7 @@ class BankBatches:
         low, high = bank.data.n_range
         nested = not isinstance(bank.data, Vector) and bank.data.nested and low < high
         self.smallest = low if nested else None
-        self.anywhere = not isinstance(bank.data, Series)  # are parts, or at the beginning
+        self.ordered = isinstance(bank.data, Series)
         self.u = send(to_tensor(bank.prior.whiten(bank.theta[rows])), device)
         self._pass = (-1, np.empty((0, 0), dtype=np.int64))
         self._window: tuple[tuple[int, int], _Window] | None = None
@@ -112,8 +112,10 @@ class BankBatches:
         if self.smallest is not None:
             rng = numpy_stream(self.seed, "parts", step)
             if rng.random() > _WHOLE:
-                size = _log_uniform(self.smallest, int(n.min()), rng)
-                if self.anywhere:
+                if self.ordered:
+                    size = int(rng.integers(self.smallest, int(n.min()), endpoint=True))
+                else:
+                    size = _log_uniform(self.smallest, int(n.min()), rng)
                     first = (rng.random(len(n)) * (n - size + 1)).astype(np.int64)
                 n = np.full_like(n, size)
         return self._batch(self._window_of(step), index, first, n)

@@ -106,9 +106,9 @@ class Series:
         columns: Names of the measured quantities.
         n: Number of time points, fixed or (smallest, largest); drawn uniformly when simulated.
         nested: Whether the first m time points of a series of n are distributed as a series of m,
-            as those of a process that is watched from a fixed start at fixed intervals are.
-            Training then learns from beginnings of series too. False where what is seen depends on
-            the number of time points (where they divide a fixed span, say).
+            as those of a process are whose start and times do not depend on how long it is watched.
+            Training then learns from beginnings of series too. False where they do: where n points
+            divide a fixed span, say, or the series ends with what it shows.
         context: Known columns beside the data, with the distribution they are simulated from.
         missing: Columns whose values may be missing, NaN; True stands for all.
 

@@ -64,7 +64,8 @@ def fit(
 
     Args:
         bank: The simulations.
-        seed: Seed of the split, the weights and the order of batches; same seed, same posterior.
+        seed: Seed of the split, the weights and the order of batches; same seed, same posterior,
+            on as many threads.
         summary: "identity", "deep_set", "deep_set_twice", "set_transformer", "two_way",
             "convolution", "gru", "gru_twice", "gru_both_ways" or "lstm"; or a model of
             `sbi_kit.latent` fitted to `bank.table()`, for datasets of a fixed size, which stays as

@@ -1,8 +1,8 @@
 """A batch of datasets in two halves, worked on at the same time, each on a thread of its own.
 
-A summary network is many passes and products in a row, most of them too short to be worth sharing:
-of a recurrent one's, torch shares none. Two halves of a batch share all of them, and wait for each
-other once.
+A summary network is many passes and products in a row, most of them too short to be shared among
+threads, those of a recurrent network above all. Two halves of a batch share them all, and wait for
+each other once.
 """
 
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ def halves() -> Iterator[Divide]:
 
     The two threads, which share those that torch has, are there for the block.
     """
-    threads = max(1, torch.get_num_threads() // 2)
+    threads = torch.get_num_threads()
 
     def divide(work: Callable[[float, Any], Made], batch: Any) -> list[Made]:
         u, x, n = batch
@@ -44,5 +44,8 @@ def halves() -> Iterator[Divide]:
         parts = [(u[cut], x[cut, : int(n[cut].max())], n[cut]) for cut in cuts]
         return list(pool.map(work, (middle / len(u), 1 - middle / len(u)), parts))
 
-    with ThreadPoolExecutor(2, "half", torch.set_num_threads, (threads,)) as pool:
-        yield divide
+    try:
+        with ThreadPoolExecutor(2, "half", torch.set_num_threads, (max(1, threads // 2),)) as pool:
+            yield divide
+    finally:
+        torch.set_num_threads(threads)  # or threads begun later would have no more than a half had

@@ -271,7 +271,7 @@ def learn(
         log_q: Tensor = network(*batch)
         return -log_q
 
-    with _threads(material.summary, device) as divide:
+    with _dividing(material.summary, device) as divide:
         state = train(
             network,
             loss,
@@ -359,23 +359,24 @@ def trace_of(state: State) -> dict[str, Any]:
 
 
 @contextmanager
-def _threads(summary: str, device: torch.device) -> Iterator[Divide]:
+def _dividing(summary: str, device: torch.device) -> Iterator[Divide]:
     """How to work on batches in the block, on as many threads as are of use.
 
     A step on datasets of one row is too little work to share: a second thread saves a twentieth of
     the time on an idle machine, and triples it where another process keeps the core busy.
     """
-    before = torch.get_num_threads()
-    if summary != "identity" and before > 1 and not lags(device):
-        with halves() as divide:
-            yield divide
-        return
+    threads = torch.get_num_threads()
     if summary == "identity":
         torch.set_num_threads(1)
-    try:
+        try:
+            yield whole
+        finally:
+            torch.set_num_threads(threads)
+    elif threads == 1 or lags(device):
         yield whole
-    finally:
-        torch.set_num_threads(before)
+    else:
+        with halves() as divide:
+            yield divide
 
 
 def _expect_suitable(bank: Bank, summary: str) -> None:

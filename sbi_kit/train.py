@@ -220,7 +220,8 @@ def train(
         loss: Maps a batch to one loss per row, shape (rows,).
         batches: Where batches come from, on the device of the module.
         recipe: How to train.
-        divide: How to work on a batch; by parts, if the module stays as it is when it is called.
+        divide: How to work on a batch: by parts only if to call the module changes nothing in it,
+            as it does in a batch norm, and draws nothing.
         checkpoint: File to resume from and to save to at every evaluation.
         identity: Says what is trained on what; a checkpoint of another identity is refused.
         progress: Called about every half second.

@@ -180,13 +180,20 @@ def test_a_bank_that_is_there_is_read_and_what_is_missing_drawn(executor, tmp_pa
     assert len(sk.Bank.open(place)) == 3_000
 
 
-def test_nested_sets_are_seen_in_part(executor):
+@pytest.mark.parametrize(
+    ("layout", "summary"),
+    [
+        (sk.Exchangeable(columns=("x", "y"), n=(3, 30)), "deep_set"),
+        (sk.Series(columns=("x", "y"), n=(3, 30), nested=True), "gru"),
+    ],
+)
+def test_nested_data_are_seen_in_part(layout, summary, executor):
     def sets(theta, rng, n):
         return theta[:, None] + rng.standard_normal((len(theta), n, 2))
 
-    model = make(sets, sk.Exchangeable(columns=("x", "y"), n=(3, 30)))
+    model = make(sets, layout)
     first = sk.simulate(model, FIRST, seed=1, shard_rows=SHARD)
-    material = prepare(first, first.usable, summary="deep_set", share=0.5, seed=1)
+    material = prepare(first, first.usable, summary=summary, share=0.5, seed=1)
     supply = _Supply(
         first, 6_000, kept=False, workers=1, executor=executor, skip_failures=False, trained=""
     )

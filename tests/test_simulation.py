@@ -263,6 +263,18 @@ def test_a_bank_of_another_call_is_refused(tmp_path, model, seed, options, messa
     assert contents(path) == files
 
 
+def test_a_bank_from_before_series_could_be_nested_is_continued(tmp_path):
+    path, nested = tmp_path / "bank", Series(columns=("x",), n=(2, 6), nested=True)
+    simulate(make(data=Series(columns=("x",), n=(2, 6))), 40, seed=1, path=path, **SMALL)
+    assert '"nested"' not in (path / "manifest.jsonl").read_text()
+    bank = simulate(make(data=nested), 80, seed=1, path=path, **SMALL)
+    assert len(bank) == 80
+    assert not bank.data.nested  # as it says
+    simulate(make(data=nested), 40, seed=1, path=tmp_path / "new", **SMALL)
+    with pytest.raises(BadValue, match="data nested True there and None here"):
+        simulate(make(data=bank.data), 80, seed=1, path=tmp_path / "new", **SMALL)
+
+
 def test_other_settings_are_named(tmp_path):
     class Decay:
         prior, data = PRIOR, SETS

@@ -137,7 +137,7 @@ def _check_nested(model: Simulator, points: Array, seed: int) -> None:
     """The first rows of large datasets are distributed as small datasets, if that is declared."""
     from scipy.stats import ks_2samp
 
-    layout = model.data
+    layout = cast(AnyLayout, model.data)
     low, high = layout.n_range
     if isinstance(layout, Vector) or not layout.nested or low == high:
         return
