@@ -119,6 +119,7 @@ class State:
         seconds: Time spent, up to the last evaluation.
         cooling_from: Step at which the cooling began, or None.
         cooling_rate: Learning rate at which it began.
+        cooling_since: Time spent until then, or None.
         cut: Factor on the rate, below one after a loss that was not finite.
         best: Lowest validation loss.
         best_step: Where it was reached.
@@ -130,6 +131,7 @@ class State:
     seconds: float = field(default=0.0, compare=False)  # no two runs take the same
     cooling_from: int | None = None
     cooling_rate: float = 0.0
+    cooling_since: float | None = field(default=None, compare=False)
     cut: float = 1.0
     best: float = math.inf
     best_step: int = 0
@@ -372,7 +374,7 @@ def _evaluate(run: _Run) -> None:
             state = _cooled(state, run.recipe, run.recipe.cooling(state.best_step, stalled=True))
         elif run.recipe.spent(state):
             state = _cooled(state, run.recipe, run.recipe.cooling(state.step, stalled=False))
-    run.state = state
+    run.state = _in_time(state, run.recipe)
 
 
 def _cooled(state: State, recipe: Recipe, steps: int) -> State:
@@ -381,8 +383,20 @@ def _cooled(state: State, recipe: Recipe, steps: int) -> State:
         state,
         cooling_from=state.step,
         cooling_rate=state.learning_rate(recipe),
+        cooling_since=state.seconds,
         end=min(state.end, state.step + steps),
     )
+
+
+def _in_time(state: State, recipe: Recipe) -> State:
+    """Cut a cooling that would not be done in time to the steps that can be."""
+    if recipe.seconds is None or state.cooling_from is None or state.cooling_since is None:
+        return state
+    done, taken = state.step - state.cooling_from, state.seconds - state.cooling_since
+    if not done or not taken:
+        return state
+    left = max(1, int((recipe.seconds - state.seconds) * done / taken))
+    return replace(state, end=min(state.end, state.step + left))
 
 
 def _copy_weights(module: nn.Module) -> dict[str, Tensor]:

@@ -1,3 +1,4 @@
+import itertools
 import math
 import re
 from dataclasses import replace
@@ -184,6 +185,31 @@ def test_a_training_ends_when_its_time_is_spent(evaluate_every, monkeypatch):
         == state.cooling_from + recipe.cooling(state.cooling_from, stalled=False)
     )
     assert 0.9 * 60 < state.seconds < 1.1 * 60
+
+
+def test_a_cooling_that_is_slower_than_expected_ends_in_time(monkeypatch):
+    class Slower(Lines):
+        def training(self, step):
+            now[0] += 1.0 if step < 30 else 1.7
+            return super().training(step)
+
+    now, rates = [0.0], []
+    rate_of = State.learning_rate
+
+    def learning_rate(state, recipe):
+        rates.append(rate_of(state, recipe))
+        return rates[-1]
+
+    monkeypatch.setattr("sbi_kit.train.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(State, "learning_rate", learning_rate)
+    module = line()
+    recipe = Recipe(steps=100_000, seconds=60.0, evaluate_every=5, learning_rate=1e-2)
+    state = train(module, squares(module), Slower(), recipe)
+    assert state.cooling_from == 30
+    assert state.step == state.end < 60
+    assert 55 < state.seconds <= 60
+    assert all(late < early for early, late in itertools.pairwise(rates[-15:]))
+    assert rates[-1] < 0.1 * rates[-15]
 
 
 def test_time_spent_before_a_kill_counts(tmp_path):
