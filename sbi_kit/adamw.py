@@ -32,7 +32,7 @@ class AdamW:
         self.decay = decay
         self._parameters = [p for p in module.parameters() if p.requires_grad]
         self._weights = torch.cat([p.detach().flatten() for p in self._parameters])
-        self._gradient = torch.zeros_like(self._weights)
+        self._gradient: Tensor  # what the next step takes
         self._mean, self._square = torch.zeros_like(self._weights), torch.zeros_like(self._weights)
         self._steps = 0
         sizes = [p.numel() for p in self._parameters]

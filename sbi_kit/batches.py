@@ -24,7 +24,7 @@ from torch import Tensor
 
 from sbi_kit.bank import Bank
 from sbi_kit.contracts import Array, IntArray
-from sbi_kit.data import Series, Vector
+from sbi_kit.data import Series, has_parts
 from sbi_kit.device import CPU, send
 from sbi_kit.encoder import to_tensor
 from sbi_kit.seeds import numpy_stream
@@ -93,9 +93,7 @@ class BankBatches:
             self._together = self.per_pass
         self.bank_rows = rows
         self.n = np.ones_like(rows) if summary == "identity" else bank.n[rows]
-        low, high = bank.data.n_range
-        nested = not isinstance(bank.data, Vector) and bank.data.nested and low < high
-        self.smallest = low if nested else None
+        self.smallest = bank.data.n_range[0] if has_parts(bank.data) else None
         self.ordered = isinstance(bank.data, Series)
         self.u = send(to_tensor(bank.prior.whiten(bank.theta[rows])), device)
         self._pass = (-1, np.empty((0, 0), dtype=np.int64))

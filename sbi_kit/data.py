@@ -215,6 +215,12 @@ def layout_from_dict(entry: Mapping[str, Any]) -> AnyLayout:
     return layout
 
 
+def has_parts(layout: AnyLayout) -> bool:
+    """Whether smaller datasets of a layout can be cut from larger ones."""
+    low, high = layout.n_range
+    return not isinstance(layout, Vector) and layout.nested and low < high
+
+
 def missable(layout: Layout) -> IntArray:
     """Places of the columns whose values may be missing."""
     names = layout.missing if isinstance(layout.missing, tuple) else ()

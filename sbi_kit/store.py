@@ -140,9 +140,8 @@ def _itself(rows: Rows) -> Rows:
 
 
 def _expect_same(folder: Path, found: Record, wanted: Record) -> None:
-    if (
-        "nested" not in found["data"]
-    ):  # a bank of series that may be so is as good if it says nothing
+    # Where series do not say that they are nested, they are used as if not so.
+    if "nested" not in found["data"]:
         data = {key: value for key, value in wanted["data"].items() if key != "nested"}
         wanted = {**wanted, "data": data}
     differences = _differences(found, wanted)

@@ -15,7 +15,6 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from rich.console import Console
 
 from sbi_kit import cli, console, options
@@ -166,12 +165,9 @@ def start(*arguments, lab, wait=0.0):
 
 
 @pytest.fixture
-def one_thread():
+def one_thread(threads):
     """Lets torch compute in this process as it does in those of `start`."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    threads(1)
 
 
 def wait_for(condition, process):

@@ -26,11 +26,8 @@ def left_over():
 
 
 @pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+def two_threads(threads):
+    threads(2)
 
 
 @pytest.mark.parametrize("n", [[4, 4], [3, 5, 5], [9, 1, 1, 1, 2, 7, 7]])
@@ -143,14 +140,13 @@ def test_halves_learn_what_the_whole_does(name, two_threads, monkeypatch):
 
 def test_a_fit_by_halves_is_resumed_to_the_same_weights(two_threads, tmp_path):
     bank = sk.simulate(sk.load_simulator("ricker"), 1_000, seed=1)
-    place, reports = tmp_path / "checkpoint", []
+    place = tmp_path / "checkpoint"
 
     def fit(**options):
         posterior = sk.fit(bank, seed=2, steps=12, members=2, hidden=8, blocks=1, **options)
         return [network.state_dict() for network in posterior.encoder.networks]
 
     def stop(report):
-        reports.append(report)
         if report.member == 1 and report.step >= 6:
             raise KeyboardInterrupt
 

@@ -19,14 +19,6 @@ def own_stream():
         yield
 
 
-@pytest.fixture
-def threads():
-    """Sets torch's threads, for a test."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 def make_flow(d, *, coupling="spline", hidden=16, size=0.5):
     """In float32, with weights that are no special case."""
     flow = ConditionalFlow(d, FEATURES, coupling=coupling, blocks=3, hidden=hidden)

@@ -9,7 +9,7 @@ import numpy as np
 from sbi_kit.checks import BadInput, BadValue, expect_integer
 from sbi_kit.context import context_source, names_of
 from sbi_kit.contracts import Array, Simulator
-from sbi_kit.data import AnyLayout, Series, Vector, read, unusable
+from sbi_kit.data import AnyLayout, Series, Vector, has_parts, read, unusable
 from sbi_kit.registry import expect_simulator
 from sbi_kit.seeds import numpy_stream
 from sbi_kit.testing.forms import expect_result, show
@@ -138,9 +138,9 @@ def _check_nested(model: Simulator, points: Array, seed: int) -> None:
     from scipy.stats import ks_2samp
 
     layout = cast(AnyLayout, model.data)
-    low, high = layout.n_range
-    if isinstance(layout, Vector) or not layout.nested or low == high:
+    if not has_parts(layout):
         return
+    low, high = layout.n_range
     part = _simulate(model, points, high, numpy_stream(seed, "check: nested", high))[:, :low]
     small = _simulate(model, points, low, numpy_stream(seed, "check: nested", low))
     every, few = moments(part, axis=1), moments(small, axis=1)
